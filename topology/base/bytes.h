@@ -1,0 +1,90 @@
+/* bytes.h -- a borrowed run of bytes: pointer and length, never NUL-terminated
+ * by promise. Whoever hands one out says how long it lives. */
+#ifndef SL_BYTES_H
+#define SL_BYTES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+struct sl_bytes {
+	const void *data; /* NULL means absent, which is not the same as empty */
+	size_t size;
+};
+
+/* The bytes of a NUL-terminated string, without the NUL; NULL gives absent. */
+static inline struct sl_bytes sl_text(const char *s)
+{
+	return (struct sl_bytes){ s, s ? strlen(s) : 0 };
+}
+
+static inline bool sl_bytes_equal(struct sl_bytes a, struct sl_bytes b)
+{
+	return a.size == b.size && (a.size == 0 || memcmp(a.data, b.data, a.size) == 0);
+}
+
+/* Byte order, shorter first on a common prefix: the order of the stores. */
+static inline int sl_bytes_compare(struct sl_bytes a, struct sl_bytes b)
+{
+	size_t n = a.size < b.size ? a.size : b.size;
+	int c = n ? memcmp(a.data, b.data, n) : 0;
+
+	return c ? c : (a.size > b.size) - (a.size < b.size);
+}
+
+static inline bool sl_bytes_begins(struct sl_bytes a, struct sl_bytes prefix)
+{
+	return a.size >= prefix.size && (prefix.size == 0 || memcmp(a.data, prefix.data, prefix.size) == 0);
+}
+
+/* True for the bytes of a literal: sl_is(role, "user"). */
+static inline bool sl_is(struct sl_bytes a, const char *s)
+{
+	return sl_bytes_equal(a, sl_text(s));
+}
+
+/* Integers in stores and files. Big-endian in keys, because byte order is the
+ * order of a scan; little-endian in values. */
+static inline void sl_put_be64(uint8_t *to, uint64_t v)
+{
+	for (int i = 0; i < 8; i++)
+		to[i] = (uint8_t)(v >> (56 - 8 * i));
+}
+
+static inline uint64_t sl_get_be64(const uint8_t *from)
+{
+	uint64_t v = 0;
+
+	for (int i = 0; i < 8; i++)
+		v = v << 8 | from[i];
+	return v;
+}
+
+static inline void sl_put_le32(uint8_t *to, uint32_t v)
+{
+	for (int i = 0; i < 4; i++)
+		to[i] = (uint8_t)(v >> (8 * i));
+}
+
+static inline uint32_t sl_get_le32(const uint8_t *from)
+{
+	return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+}
+
+static inline void sl_put_le64(uint8_t *to, uint64_t v)
+{
+	for (int i = 0; i < 8; i++)
+		to[i] = (uint8_t)(v >> (8 * i));
+}
+
+static inline uint64_t sl_get_le64(const uint8_t *from)
+{
+	uint64_t v = 0;
+
+	for (int i = 7; i >= 0; i--)
+		v = v << 8 | from[i];
+	return v;
+}
+
+#endif

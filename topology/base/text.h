@@ -1,0 +1,44 @@
+/* text.h -- text as the operators see it: valid UTF-8, folded, cut into words.
+ *
+ * A word is a maximal run of letters, marks and digits (Unicode general
+ * categories L*, M*, N*), compared case-folded; every Chinese, Japanese or
+ * Korean character (Han, Hiragana, Katakana, Hangul) is a word of its own,
+ * because those scripts write no spaces. Words are handed out as 64-bit hashes:
+ * every user (dedupe, embed, the linear model, the nearest judge) works on
+ * n-grams of word hashes, and a hash costs one pass over the text. ASCII takes
+ * a fast path that never leaves the loop; both paths give the same hash for the
+ * same word. */
+#ifndef SL_TEXT_H
+#define SL_TEXT_H
+
+#include "arena.h"
+#include "bytes.h"
+
+/* Strictly valid UTF-8 (no surrogates, no overlong forms) without NUL bytes.
+ * On failure *bad is the offset of the first bad byte. */
+bool sl_utf8_valid(struct sl_bytes text, size_t *bad);
+
+/* NFKC with case folding, white space runs as one space, trimmed. Invalid
+ * UTF-8 is copied as it is. The result lives in the arena. Idempotent. */
+struct sl_bytes sl_text_fold(struct sl_arena *a, struct sl_bytes text);
+
+/* The words of a text, in order. `offset` is where the word begins in the
+ * text, `size` its length in bytes: used to quote a match. */
+struct sl_word {
+	uint64_t hash;
+	uint32_t offset;
+	uint32_t size;
+};
+
+struct sl_words {
+	struct sl_word *at; /* in the arena */
+	size_t count;
+};
+
+struct sl_words sl_words_of(struct sl_arena *a, struct sl_bytes text);
+
+/* The hash of the n words that begin at w[0], in order. Not the XOR or sum of
+ * them: "a b" and "b a" differ. n >= 1; n == 1 still mixes. */
+uint64_t sl_ngram_hash(const struct sl_word *w, size_t n);
+
+#endif
