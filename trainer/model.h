@@ -20,15 +20,19 @@ struct sl_reward {
 	double chosen, rejected;
 };
 
-/* Open a version folder. `sha256` (64 hex digits, or absent to skip the check)
- * must match weights.bin; a missing file or a wrong hash is SL_WAIT and names
- * the file, anything malformed SL_STOP. NULL on failure. */
+/* Open a version folder. weights.bin must match `sha256` (64 hex digits; absent:
+ * the one in config.json). A missing file or a wrong hash is SL_WAIT and names
+ * the file (it may still be on its way), anything malformed SL_STOP. NULL on
+ * failure. */
 struct sl_model *sl_model_open(const char *folder, struct sl_bytes sha256, struct sl_error *e) SL_MUST_CHECK;
 void sl_model_close(struct sl_model *m);
 
-/* Rewards of `count` pairs. `scratch` may be cleared afterwards. */
-void sl_model_score(const struct sl_model *m, const struct sl_pair *pairs, size_t count, struct sl_reward *out,
-		    struct sl_arena *scratch);
+/* Rewards of `count` pairs. */
+void sl_model_score(const struct sl_model *m, const struct sl_pair *pairs, size_t count, struct sl_reward *out);
+/* The same for several models at once: models that read the same features share
+ * the cost of computing them. out[pair * model_count + model]. */
+void sl_models_score(const struct sl_model *const *models, size_t model_count, const struct sl_pair *pairs,
+		     size_t count, struct sl_reward *out);
 /* p(chosen is better) = sl_sigmoid((chosen - rejected) / temperature). */
 double sl_model_temperature(const struct sl_model *m);
 

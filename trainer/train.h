@@ -22,9 +22,11 @@ struct sl_train_options {
 	uint64_t seed;
 	int64_t epochs;        /* 3 */
 	int64_t columns_log2;  /* 18: hashed n-gram columns */
-	double learning_rate;  /* peak; AdaGrad or as linear.c says */
-	double l2;             /* strength */
+	double learning_rate;  /* alpha of FTRL-proximal (AdaGrad steps with an exact L2), see learner.h */
+	double l2;             /* strength, against the summed loss of one pass */
 	int64_t folds;         /* 5: cross-fitting of p on the examples themselves; 0: none */
+	int64_t cache_bytes;   /* 256 MiB: features kept between epochs; more examples are read again in every epoch
+	                          and shuffled in blocks of this size */
 };
 void sl_train_options_default(struct sl_train_options *o);
 
@@ -70,7 +72,8 @@ bool sl_train_cross_fit(const struct sl_train_options *o, const struct sl_exampl
 void sl_evaluate(const struct sl_model *m, const struct sl_examples *examples, enum sl_split split,
 		 struct sl_evaluation *out);
 
-/* A JSON object for the registry and `status`. */
+/* A JSON object for the registry and `status`. Without `seconds`: no wall clock
+ * enters what is stored. */
 void sl_train_report_json(const struct sl_train_report *r, struct sl_buf *to);
 
 #endif
