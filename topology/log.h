@@ -13,8 +13,8 @@
  *
  * Threads: append, sync and drop from one thread (the committer); reads from any
  * thread, up to an end that the caller knows is committed. */
-#ifndef SL_LOG_H_
-#define SL_LOG_H_
+#ifndef SL_LOG_FILE_H
+#define SL_LOG_FILE_H
 
 #include "base/buf.h"
 #include "disk.h"
@@ -63,6 +63,11 @@ struct sl_cursor {
  * and position. Reading below the start is SL_STOP too. */
 bool sl_log_read(struct sl_log *log, struct sl_cursor *cursor, int64_t end, size_t record_max, size_t bytes_max,
 		 struct sl_buf *bytes, struct sl_record *records, size_t *count, struct sl_error *e) SL_MUST_CHECK;
+
+/* The same frames outside a file: for the wire (runtime.h, fetch and ingest). Walk: start with
+ * *at = 0; false at the end or on a malformed frame (then *at != frames.size). */
+void sl_frames_add(struct sl_buf *frames, const struct sl_record *record);
+bool sl_frames_next(struct sl_bytes frames, size_t *at, struct sl_record *record);
 
 /* Headers: append one; find one (absent if not there). */
 void sl_header_add(struct sl_buf *headers, const char *name, struct sl_bytes value);

@@ -89,9 +89,7 @@ bool sl_runtime_tick(struct sl_runtime *rt, struct sl_error *e) SL_MUST_CHECK;
  * on, *end the committed end. */
 bool sl_runtime_fetch(struct sl_runtime *rt, int topic, int32_t partition, int64_t offset, size_t bytes_max,
 		      struct sl_buf *frames, int64_t *next, int64_t *end, struct sl_error *e) SL_MUST_CHECK;
-/* Walk frames: start with *at = 0; false at the end or on a malformed frame (then *at != size). */
-bool sl_frames_next(struct sl_bytes frames, size_t *at, struct sl_record *record);
-void sl_frames_add(struct sl_buf *frames, const struct sl_record *record);
+/* Walk and build frames with sl_frames_next and sl_frames_add (log.h). */
 
 /* How far a file has been ingested, kept with the records in one commit. */
 struct sl_ingest_mark {
