@@ -1,0 +1,185 @@
+/* evaluate.c -- how good a model is, next to what needs no model at all.
+ *
+ * A pairwise accuracy says little alone: where people mostly chose the longer
+ * answer, so does any model. Hence the two null baselines, longest-wins and
+ * first-wins, in every report. Everything here sees margins oriented to the
+ * preferred answer: positive is right. Nothing is shared, any thread. */
+#include "evaluate.h"
+#include "learner.h"
+#include "model_folder.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#define CALIBRATION_LEAST 20
+
+static double half_ties(double difference)
+{
+	return difference > 0 ? 1 : difference < 0 ? 0 : 0.5;
+}
+
+/* 1 or 2; 0 when the producer did not say. */
+static int preferred_position(struct sl_bytes meta)
+{
+	int position = 0;
+
+	if (!meta.size || !memmem(meta.data, meta.size, "preferred_position", 18))
+		return 0;
+
+	json_t *json = json_loadb(meta.data, meta.size, 0, NULL);
+	json_t *value = json_object_get(json, "preferred_position");
+
+	if (json_is_integer(value) && (json_integer_value(value) == 1 || json_integer_value(value) == 2))
+		position = (int)json_integer_value(value);
+	json_decref(json);
+	return position;
+}
+
+void sl_tally_add(struct sl_tally *t, const struct sl_pair *p, const struct sl_features *f, double margin)
+{
+	int position = preferred_position(p->meta);
+
+	if (t->count == t->capacity) {
+		t->capacity = t->capacity ? 2 * t->capacity : 256;
+		t->margins = sl_realloc(t->margins, t->capacity * sizeof *t->margins);
+	}
+	t->margins[t->count++] = margin;
+	t->right += half_ties(margin);
+	t->longest_right += half_ties((double)f->words_chosen - (double)f->words_rejected);
+	t->first_known += position != 0;
+	t->first_right += position == 1;
+}
+
+void sl_tally_end(const struct sl_tally *t, double temperature, struct sl_evaluation *out)
+{
+	double margins = 0, loss = 0;
+
+	for (size_t i = 0; i < t->count; i++) {
+		margins += t->margins[i];
+		loss += sl_loss(t->margins[i] / temperature);
+	}
+	*out = (struct sl_evaluation){
+		.model = sl_accuracy_of(t->right, (int64_t)t->count),
+		.longest_wins = sl_accuracy_of(t->longest_right, (int64_t)t->count),
+		.first_wins = sl_accuracy_of(t->first_right, t->first_known),
+		.mean_margin = t->count ? margins / (double)t->count : 0,
+		.loss = t->count ? loss / (double)t->count : 0,
+	};
+}
+
+void sl_tally_release(struct sl_tally *t)
+{
+	free(t->margins);
+	*t = (struct sl_tally){ 0 };
+}
+
+struct sl_accuracy sl_accuracy_of(double right, int64_t count)
+{
+	const double z = 1.959963984540054;
+	double n = (double)count;
+
+	if (count == 0)
+		return (struct sl_accuracy){ .value = 0.5, .low = 0, .high = 1 };
+
+	double p = right / n, shrink = 1 + z * z / n;
+	double middle = (p + z * z / (2 * n)) / shrink;
+	double half = z / shrink * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+
+	return (struct sl_accuracy){
+		.count = count, .value = p, .low = fmax(0, middle - half), .high = fmin(1, middle + half)
+	};
+}
+
+static double mean_loss(const double *margins, size_t count, double log_temperature)
+{
+	double inverse = exp(-log_temperature), sum = 0;
+
+	for (size_t i = 0; i < count; i++)
+		sum += sl_loss(margins[i] * inverse);
+	return sum / (double)count;
+}
+
+double sl_temperature_fit(const double *margins, size_t count)
+{
+	const double golden = 0.6180339887498949;
+	double low = log(SL_TEMPERATURE_MIN), high = log(SL_TEMPERATURE_MAX);
+
+	if (count < CALIBRATION_LEAST)
+		return 1;
+
+	/* Convex in 1/T, so it has one valley in log T: golden-section search. */
+	double a = high - golden * (high - low), b = low + golden * (high - low);
+	double loss_a = mean_loss(margins, count, a), loss_b = mean_loss(margins, count, b);
+
+	while (high - low > 1e-7) {
+		if (loss_a <= loss_b) {
+			high = b;
+			b = a;
+			loss_b = loss_a;
+			a = high - golden * (high - low);
+			loss_a = mean_loss(margins, count, a);
+		} else {
+			low = a;
+			a = b;
+			loss_a = loss_b;
+			b = low + golden * (high - low);
+			loss_b = mean_loss(margins, count, b);
+		}
+	}
+	return fmin(SL_TEMPERATURE_MAX, fmax(SL_TEMPERATURE_MIN, round(exp((low + high) / 2) * 1e6) / 1e6));
+}
+
+void sl_evaluate(const struct sl_model *m, const struct sl_examples *examples, enum sl_split split,
+		 struct sl_evaluation *out)
+{
+	struct sl_arena arena = { 0 };
+	struct sl_tally tally = { 0 };
+	const struct sl_pair *p;
+
+	examples->rewind(examples->arg);
+	while (examples->next(examples->arg, &p)) {
+		struct sl_features f;
+
+		if (sl_split_of(p->group) != split)
+			continue;
+		sl_arena_clear(&arena);
+		sl_features_of(p, m->linear.columns_log2, &arena, &f);
+		sl_tally_add(&tally, p, &f, sl_linear_margin(&m->linear, &f));
+	}
+	sl_tally_end(&tally, m->temperature, out);
+	sl_tally_release(&tally);
+	sl_arena_release(&arena);
+}
+
+static json_t *accuracy_json(const struct sl_accuracy *a)
+{
+	/* Six digits are enough for people, and print short. */
+	return json_pack("{s:I, s:f, s:f, s:f}", "count", (json_int_t)a->count, "value", round(a->value * 1e6) / 1e6,
+			 "low", round(a->low * 1e6) / 1e6, "high", round(a->high * 1e6) / 1e6);
+}
+
+static json_t *evaluation_json(const struct sl_evaluation *v)
+{
+	return json_pack("{s:o, s:o, s:o, s:f, s:f}", "accuracy", accuracy_json(&v->model), "longest_wins",
+			 accuracy_json(&v->longest_wins), "first_wins", accuracy_json(&v->first_wins), "mean_margin",
+			 round(v->mean_margin * 1e6) / 1e6, "loss", round(v->loss * 1e6) / 1e6);
+}
+
+static int add_to_buf(const char *text, size_t size, void *arg)
+{
+	sl_buf_add(arg, text, size);
+	return 0;
+}
+
+void sl_train_report_json(const struct sl_train_report *r, struct sl_buf *to)
+{
+	json_t *json = json_pack("{s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:o}", "examples", (json_int_t)r->examples,
+				 "seen", (json_int_t)r->seen, "holdout", (json_int_t)r->holdout, "loss_first",
+				 round(r->loss_first * 1e6) / 1e6, "loss_last", round(r->loss_last * 1e6) / 1e6,
+				 "select", evaluation_json(&r->select), "report", evaluation_json(&r->report),
+				 "out_of_sample", evaluation_json(&r->out_of_sample));
+
+	if (!json || json_dump_callback(json, add_to_buf, to, JSON_COMPACT | JSON_REAL_PRECISION(15)) != 0)
+		sl_oom(0);
+	json_decref(json);
+}

@@ -1,0 +1,39 @@
+/* learner.h -- Bradley-Terry by FTRL-proximal, one example at a time.
+ *
+ *     P(chosen is better) = sigmoid(margin),  loss = -log sigmoid(margin)
+ *     d loss / d weight_i = -sigmoid(-margin) * value_i
+ *
+ * (Bradley and Terry 1952.) FTRL-proximal with L1 = 0 (McMahan et al., "Ad Click
+ * Prediction: a View from the Trenches", KDD 2013, algorithm 1): per column the
+ * sums z and n of (shifted) gradients and squared gradients, and
+ *
+ *     weight_i = -z_i / ((1 + sqrt(n_i)) / rate + l2)
+ *
+ * These are AdaGrad's steps, but L2 is exact and lazy: a column costs nothing
+ * while it is absent, and a rare one is held near 0 as firmly as it should be. */
+#ifndef SL_LEARNER_H
+#define SL_LEARNER_H
+
+#include "linear.h"
+
+struct sl_learner {
+	int columns_log2;
+	double rate, l2;
+	struct sl_learner_column {
+		float z, n;
+	} * columns;
+};
+
+void sl_learner_init(struct sl_learner *l, int columns_log2, double rate, double l2);
+void sl_learner_release(struct sl_learner *l);
+
+double sl_learner_weight(const struct sl_learner *l, uint32_t column);
+/* -log sigmoid(margin), without overflow, and its derivative by the margin. */
+double sl_loss(double margin);
+double sl_loss_slope(double margin);
+/* One step on one example; returns the loss before it. */
+double sl_learner_step(struct sl_learner *l, const struct sl_features *f);
+/* The weights as they are; out->weights is from malloc. */
+void sl_learner_model(const struct sl_learner *l, struct sl_linear *out);
+
+#endif

@@ -1,0 +1,35 @@
+/* model_folder.h -- inside trainer/ only: what a model is made of, and how its
+ * folder is written. */
+#ifndef SL_MODEL_FOLDER_H
+#define SL_MODEL_FOLDER_H
+
+#include "linear.h"
+#include "model.h"
+
+#include <jansson.h>
+
+#define SL_TEMPERATURE_MIN 0.05
+#define SL_TEMPERATURE_MAX 20.0
+
+struct sl_model {
+	struct sl_linear linear; /* owned */
+	double temperature;
+};
+
+/* Write a complete version folder: into `<folder>.tmp-<pid>`, every file synced,
+ * then renamed. `folder` must not exist; its parents are made. `config` is an
+ * object whose members go into config.json as they are (not consumed); the
+ * members that sl_model_open reads are added. */
+bool sl_model_write(const char *folder, const struct sl_model *m, json_t *config, struct sl_error *e) SL_MUST_CHECK;
+
+/* config.json, parsed and checked as far as it describes the weights. *config is
+ * to be json_decref'ed; the texts and sizes point into it. */
+struct sl_model_config {
+	json_t *json;
+	const char *sha256; /* of weights.bin */
+	int64_t size_bytes;
+	double temperature;
+};
+bool sl_model_config_read(const char *folder, struct sl_model_config *c, struct sl_error *e) SL_MUST_CHECK;
+
+#endif
