@@ -27,51 +27,20 @@
  * lower-cased letter or digit itself. */
 enum { OTHER = 0xff };
 
+/* clang-format off */
 #define ROW8(a) a, a, a, a, a, a, a, a
 #define ROW32(a) ROW8(a), ROW8(a), ROW8(a), ROW8(a)
-#define LETTERS                                                                                                        \
-	'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v',  \
-		'w', 'x', 'y', 'z'
+#define LETTERS 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'k', 'l', 'm', \
+		'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v', 'w', 'x', 'y', 'z'
 
 static const uint8_t word_byte[256] = {
 	ROW32(0),
-	ROW8(0),
-	ROW8(0),
-	'0',
-	'1',
-	'2',
-	'3',
-	'4',
-	'5',
-	'6',
-	'7',
-	'8',
-	'9',
-	0,
-	0,
-	0,
-	0,
-	0,
-	0,
-	0,
-	LETTERS,
-	0,
-	0,
-	0,
-	0,
-	0,
-	0,
-	LETTERS,
-	0,
-	0,
-	0,
-	0,
-	0,
-	ROW32(OTHER),
-	ROW32(OTHER),
-	ROW32(OTHER),
-	ROW32(OTHER),
+	ROW8(0), ROW8(0), '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 0, 0, 0, 0, 0, 0,
+	0, LETTERS, 0, 0, 0, 0, 0,
+	0, LETTERS, 0, 0, 0, 0, 0,
+	ROW32(OTHER), ROW32(OTHER), ROW32(OTHER), ROW32(OTHER),
 };
+/* clang-format on */
 
 static bool has_high_bit(const uint8_t *at)
 {
