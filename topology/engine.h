@@ -1,0 +1,96 @@
+/* engine.h -- struct sl_runtime from the inside: private to the runtime's files.
+ *
+ *     runtime.c    open, close, operations
+ *     unit.c       what a unit does with a batch        task.c   the calls operators make
+ *     commit.c     the one place that makes things true
+ *     run.c        worker threads, the committer, idle and stuck
+ *     training.c   when and on what the models are trained
+ *     status.c     counts and states as JSON and metrics
+ *
+ * Locks, in the order they may be taken: commit, sched. A commit never waits for
+ * a worker and a worker never commits. */
+#ifndef SL_ENGINE_H
+#define SL_ENGINE_H
+
+#include "../schemas/codec.h"
+#include "base/thread.h"
+#include "task.h"
+
+#define SL_DATA_VERSION 1
+
+struct sl_topic_state {
+	struct sl_log **logs;        /* per partition; NULL for an inlined topic */
+	_Atomic int64_t *ends;       /* committed */
+	_Atomic int64_t *starts;     /* first offset kept */
+	struct sl_table *table;      /* NULL: no step reads it as a table */
+	int64_t *applied;            /* per partition: records in the table */
+	bool *touched;               /* in the commit under way */
+};
+
+struct sl_scheduler; /* run.c */
+struct sl_training;  /* training.c */
+
+struct sl_runtime {
+	const struct sl_topology *topology;
+	struct sl_runtime_options options;
+	char *data;
+	int lock_fd; /* -1 in tests */
+	bool own_disk, own_store;
+	struct sl_disk *disk;
+	struct sl_store *store;
+	struct sl_attempts *attempts;
+	struct sl_endpoint **endpoints;
+	struct sl_topic_state *topics;
+	struct sl_unit **units;
+	size_t unit_count;
+	pthread_mutex_t commit_lock; /* one commit at a time; appends and ends */
+	bool broken;                 /* a commit failed half-way: nothing more is committed */
+	struct sl_scheduler *scheduler; /* while sl_runtime_run is on; under commit_lock to set */
+	struct sl_training *training;
+	_Atomic int stop;
+	_Atomic int64_t commits, commit_ns, bytes_committed;
+	int64_t opened_ns;
+};
+
+/* commit.c: one batch of everything. `extra`: records and writes of a command. */
+struct sl_append {
+	int topic;
+	struct sl_record *records; /* offsets are filled in */
+	size_t count;
+};
+bool sl_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_count, const struct sl_append *appends,
+	       size_t append_count, struct sl_writes *extra, struct sl_error *e) SL_MUST_CHECK;
+/* Wake what may run now (run.c); nothing to do without a scheduler. */
+void sl_scheduler_published(struct sl_runtime *rt, const bool *topics);
+void sl_scheduler_wake_unit(void *unit);
+
+/* True: the test wants this call to fail; `e` says so. */
+bool sl_fault(struct sl_runtime *rt, const char *site, struct sl_error *e);
+
+/* training.c */
+struct sl_training *sl_training_new(struct sl_runtime *rt);
+void sl_training_free(struct sl_training *t);
+/* Train what is due (until-idle: at idle). *trained: something new was announced. */
+bool sl_training_due(struct sl_runtime *rt, bool at_idle, bool *trained, struct sl_error *e) SL_MUST_CHECK;
+/* Why nothing more can be decided, for SL_RUN_STUCK; empty if no reason is known. */
+void sl_training_stuck(struct sl_runtime *rt, struct sl_buf *why);
+/* The latest announcement of a model. False: none. */
+bool sl_training_latest(struct sl_runtime *rt, const char *name, struct sl_arena *a, struct sl_model_record *m);
+
+/* Iterate the committed records of a topic's partition below `end`. */
+struct sl_reader {
+	struct sl_runtime *rt;
+	int topic;
+	int32_t partition;
+	int64_t end;
+	struct sl_cursor cursor;
+	struct sl_buf bytes;
+	struct sl_record records[64];
+	size_t count, at;
+};
+void sl_reader_open(struct sl_reader *r, struct sl_runtime *rt, int topic, int32_t partition, int64_t end);
+/* NULL at the end or on error (then e->verdict != SL_OK). Valid until the next call. */
+const struct sl_record *sl_reader_next(struct sl_reader *r, struct sl_error *e);
+void sl_reader_close(struct sl_reader *r);
+
+#endif

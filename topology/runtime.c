@@ -1,0 +1,570 @@
+/* runtime.c -- opening a data folder with a topology, and the operations on it.
+ *
+ *     DIR/LOCK           held by the owner; its text is the process id
+ *     DIR/store/         RocksDB
+ *     DIR/topics/NAME/PARTITION/*.log
+ *     DIR/models/NAME/VERSION/
+ *     DIR/attempts       see attempts.h
+ *     DIR/sluice.sock    the owner's socket (server.c) */
+#include "engine.h"
+
+#include "base/file.h"
+#include "base/log.h"
+#include "keys.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+/* -- open ------------------------------------------------------------------------------ */
+
+static bool lock_folder(struct sl_runtime *rt, struct sl_error *e)
+{
+	char path[4096], pid[32] = "unknown";
+	ssize_t n;
+
+	if (!sl_folder_make(rt->data, e))
+		return false;
+	snprintf(path, sizeof path, "%s/LOCK", rt->data);
+	rt->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (rt->lock_fd < 0)
+		return sl_error_errno(e, SL_STOP, "cannot open '%s'", path);
+	if (flock(rt->lock_fd, LOCK_EX | LOCK_NB) != 0) {
+		if (errno != EWOULDBLOCK)
+			return sl_error_errno(e, SL_STOP, "cannot lock '%s'", path);
+		n = pread(rt->lock_fd, pid, sizeof pid - 1, 0);
+		if (n > 0)
+			pid[strcspn(pid, "\n")] = 0;
+		return sl_error_set(e, SL_RETRY, "data folder '%s' is in use by process %s (it holds '%s')", rt->data, pid,
+				    path);
+	}
+	n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
+	if (ftruncate(rt->lock_fd, 0) != 0 || pwrite(rt->lock_fd, pid, (size_t)n, 0) != n)
+		return sl_error_errno(e, SL_STOP, "cannot write '%s'", path);
+	return true;
+}
+
+/* The folder's version and the shapes of its stores must be those of this program and topology. */
+static bool check_shape(struct sl_runtime *rt, struct sl_error *e)
+{
+	struct sl_writes w = { 0 };
+	struct sl_writes *batch = &w;
+	struct sl_buf key = { 0 }, value = { 0 };
+	uint8_t v[8];
+	bool found, done;
+
+	sl_buf_add_byte(&key, 'v');
+	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
+	if (done && found && (value.size != 8 || sl_get_le64(value.data) != SL_DATA_VERSION))
+		done = sl_error_set(e, SL_STOP,
+				    "data folder '%s' has version %" PRIu64 ", this program reads version %d: use the sluice "
+				    "release that wrote it, or ingest into a new folder",
+				    rt->data, value.size == 8 ? sl_get_le64(value.data) : 0, SL_DATA_VERSION);
+	if (done && !found) {
+		sl_put_le64(v, SL_DATA_VERSION);
+		sl_writes_put(&w, sl_buf_bytes(&key), (struct sl_bytes){ v, 8 });
+	}
+	for (size_t i = 0; done && i < rt->topology->step_count; i++) {
+		const struct sl_step *step = &rt->topology->steps[i];
+
+		sl_key_begin(&key, 'h', step->name);
+		done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
+		if (done && found && (value.size != 8 || sl_get_le64(value.data) != step->shape))
+			done = sl_error_set(e, SL_STOP,
+					    "the options that shape the stores of step '%s' have changed since '%s' was written: put "
+					    "them back, or ingest into a new data folder (sluice plan shows them)",
+					    step->name, rt->data);
+		if (done && !found) {
+			sl_put_le64(v, step->shape);
+			sl_writes_put(&w, sl_buf_bytes(&key), (struct sl_bytes){ v, 8 });
+		}
+	}
+	if (done && w.count)
+		done = rt->store->ops->write(rt->store, &batch, 1, rt->topology->durable, e);
+	sl_writes_release(&w);
+	sl_buf_release(&key);
+	sl_buf_release(&value);
+	return done;
+}
+
+static bool recorded_end(struct sl_runtime *rt, const char *topic, int32_t partition, struct sl_log_end *end,
+			 struct sl_error *e)
+{
+	struct sl_buf key = { 0 }, value = { 0 };
+	bool found, done;
+
+	memset(end, 0, sizeof *end);
+	sl_key_begin(&key, 'e', topic);
+	sl_key_partition(&key, partition);
+	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
+	if (done && found && value.size != 32)
+		done = sl_error_set(e, SL_STOP, "the end of topic '%s' has %zu bytes, expected 32: the store is damaged", topic,
+				    value.size);
+	if (done && found) {
+		end->offset = (int64_t)sl_get_le64(value.data);
+		end->segment = (int64_t)sl_get_le64(value.data + 8);
+		end->bytes = sl_get_le64(value.data + 16);
+		end->start = (int64_t)sl_get_le64(value.data + 24);
+	}
+	sl_buf_release(&key);
+	sl_buf_release(&value);
+	return done;
+}
+
+static bool committed_offset(struct sl_runtime *rt, const char *step, int32_t partition, int64_t *offset,
+			     struct sl_error *e)
+{
+	struct sl_buf key = { 0 }, value = { 0 };
+	bool found, done;
+
+	*offset = 0;
+	sl_key_begin(&key, 'o', step);
+	sl_key_partition(&key, partition);
+	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
+	if (done && found && value.size == 16)
+		*offset = (int64_t)sl_get_le64(value.data);
+	sl_buf_release(&key);
+	sl_buf_release(&value);
+	return done;
+}
+
+/* A topic that lost its log or its partitions in the topology must have been read to its end. */
+static bool check_unread(struct sl_runtime *rt, struct sl_error *e)
+{
+	struct sl_store_scan *scan = rt->store->ops->scan(rt->store, (struct sl_bytes){ "e", 1 });
+	struct sl_bytes key, value;
+	bool done = true;
+
+	e->verdict = SL_OK;
+	while (done && rt->store->ops->next(scan, &key, &value, e)) {
+		const char *name = (const char *)key.data + 1;
+		const uint8_t *tail = (const uint8_t *)name + strlen(name) + 1;
+		int32_t partition = (int32_t)((uint32_t)tail[0] << 24 | (uint32_t)tail[1] << 16 | (uint32_t)tail[2] << 8 | tail[3]);
+		int64_t end = (int64_t)sl_get_le64(value.data), read = 0;
+		int topic = sl_topology_topic(rt->topology, name);
+		const struct sl_topic *t = topic >= 0 ? &rt->topology->topics[topic] : NULL;
+
+		if (t && !t->inlined && partition < t->partitions)
+			continue;
+		if (t && !t->inlined) {
+			done = sl_error_set(e, SL_STOP,
+					    "topic '%s' has %d or more partitions in '%s', %d in the topology: partitions cannot be taken "
+					    "away", name, (int)partition + 1, rt->data, (int)t->partitions);
+			break;
+		}
+		for (size_t i = 0; done && t && i < rt->topology->step_count; i++)
+			if (rt->topology->steps[i].from == topic)
+				done = committed_offset(rt, rt->topology->steps[i].name, partition, &read, e);
+		if (done && read < end)
+			done = sl_error_set(e, SL_STOP,
+					    "topic '%s' is %s in the topology but has %" PRId64
+					    " unread records in partition %d: run the old topology with --until-idle first",
+					    name, t ? "inlined" : "missing", end - read, (int)partition);
+	}
+	rt->store->ops->end(scan);
+	return done && e->verdict == SL_OK;
+}
+
+static bool open_topics(struct sl_runtime *rt, struct sl_error *e)
+{
+	const struct sl_topology *topology = rt->topology;
+	bool *is_table = sl_calloc(topology->topic_count + 1, sizeof *is_table);
+	bool done = true;
+
+	for (size_t i = 0; i < topology->step_count; i++)
+		for (size_t k = 0; topology->steps[i].op->tables && topology->steps[i].op->tables[k]; k++)
+			is_table[topology->steps[i].tables[k]] = true;
+	if (topology->models >= 0)
+		is_table[topology->models] = true;
+	rt->topics = sl_calloc(topology->topic_count + 1, sizeof *rt->topics);
+	for (size_t i = 0; done && i < topology->topic_count; i++) {
+		const struct sl_topic *t = &topology->topics[i];
+		struct sl_topic_state *state = &rt->topics[i];
+
+		if (t->inlined)
+			continue;
+		state->logs = sl_calloc((size_t)t->partitions, sizeof(struct sl_log *));
+		state->ends = sl_calloc((size_t)t->partitions, sizeof *state->ends);
+		state->starts = sl_calloc((size_t)t->partitions, sizeof *state->starts);
+		state->applied = sl_calloc((size_t)t->partitions, sizeof *state->applied);
+		state->touched = sl_calloc((size_t)t->partitions, sizeof *state->touched);
+		if (is_table[i])
+			state->table = sl_table_new();
+		for (int32_t p = 0; done && p < t->partitions; p++) {
+			struct sl_log_end end;
+			char folder[400];
+
+			snprintf(folder, sizeof folder, "topics/%s/%d", t->name, (int)p);
+			done = recorded_end(rt, t->name, p, &end, e);
+			if (!done)
+				break;
+			state->logs[p] = sl_log_open(rt->disk, folder, end, t->segment_bytes, e);
+			done = state->logs[p] != NULL;
+			if (!done)
+				break;
+			atomic_store(&state->ends[p], end.offset);
+			atomic_store(&state->starts[p], sl_log_end(state->logs[p]).start);
+		}
+	}
+	for (size_t i = 0; done && i < topology->topic_count; i++) {
+		struct sl_topic_state *state = &rt->topics[i];
+
+		for (int32_t p = 0; done && state->table && p < topology->topics[i].partitions; p++) {
+			struct sl_reader reader;
+			const struct sl_record *r;
+
+			e->verdict = SL_OK;
+			sl_reader_open(&reader, rt, (int)i, p, atomic_load(&state->ends[p]));
+			while ((r = sl_reader_next(&reader, e)) != NULL) {
+				sl_table_apply(state->table, r->key, r->value);
+				state->applied[p]++;
+			}
+			sl_reader_close(&reader);
+			done = e->verdict == SL_OK;
+		}
+	}
+	free(is_table);
+	return done;
+}
+
+static bool wanted(const struct sl_runtime *rt, const char *step)
+{
+	if (!rt->options.only)
+		return true;
+	for (size_t i = 0; i < rt->options.only_count; i++)
+		if (strcmp(rt->options.only[i], step) == 0)
+			return true;
+	return false;
+}
+
+static bool open_units(struct sl_runtime *rt, struct sl_error *e)
+{
+	const struct sl_topology *topology = rt->topology;
+
+	for (size_t i = 0; i < topology->step_count; i++) {
+		const struct sl_step *step = &topology->steps[i];
+
+		if (step->host != (int)i || !wanted(rt, step->name))
+			continue;
+		for (int32_t p = 0; p < topology->topics[step->from].partitions; p++) {
+			struct sl_unit *u = sl_calloc(1, sizeof *u);
+
+			u->rt = rt;
+			u->partition = p;
+			u->tasks = sl_calloc(topology->step_count, sizeof *u->tasks);
+			for (size_t k = i; k < topology->step_count; k++)
+				if (topology->steps[k].host == (int)i)
+					u->tasks[u->task_count++].step = &topology->steps[k];
+			rt->units = sl_realloc(rt->units, (rt->unit_count + 1) * sizeof(struct sl_unit *));
+			rt->units[rt->unit_count++] = u;
+			if (!sl_unit_open(u, e))
+				return false;
+		}
+	}
+	return true;
+}
+
+struct sl_runtime *sl_runtime_open(const struct sl_topology *topology, const struct sl_runtime_options *options,
+				   struct sl_error *e)
+{
+	struct sl_runtime *rt = sl_calloc(1, sizeof *rt);
+	size_t tasks = 0;
+	char path[4096];
+
+	rt->topology = topology;
+	rt->options = *options;
+	rt->data = sl_strdup(options->data ? options->data : topology->data);
+	rt->lock_fd = -1;
+	rt->opened_ns = sl_monotonic_ns();
+	sl_mutex_init(&rt->commit_lock);
+	rt->disk = options->disk;
+	rt->store = options->store;
+	for (size_t i = 0; i < options->only_count; i++) {
+		int step = sl_topology_step(topology, options->only[i]);
+
+		if (step < 0) {
+			sl_error_set(e, SL_STOP, "--only: step '%s' is not in the topology", options->only[i]);
+			goto failed;
+		}
+		if (topology->steps[step].host != step) {
+			sl_error_set(e, SL_STOP, "--only: step '%s' is inlined into '%s'", options->only[i],
+				     topology->steps[topology->steps[step].host].name);
+			goto failed;
+		}
+	}
+	if (!rt->disk || !rt->store) {
+		if (!lock_folder(rt, e))
+			goto failed;
+		rt->disk = sl_disk_files(rt->data);
+		rt->own_disk = rt->own_store = true;
+		snprintf(path, sizeof path, "%s/store", rt->data);
+		rt->store = sl_store_rocksdb(path, e);
+		if (!rt->store)
+			goto failed;
+	}
+	for (size_t i = 0; i < topology->step_count; i++)
+		tasks += (size_t)topology->topics[topology->steps[i].from].partitions;
+	snprintf(path, sizeof path, "%s/attempts", rt->data);
+	rt->attempts = sl_attempts_open(rt->own_disk ? path : NULL, tasks, e);
+	if (!rt->attempts || !check_shape(rt, e) || !check_unread(rt, e) || !open_topics(rt, e))
+		goto failed;
+	rt->endpoints = sl_calloc(topology->endpoint_count + 1, sizeof(struct sl_endpoint *));
+	for (size_t i = 0; i < topology->endpoint_count; i++)
+		if (options->endpoint)
+			rt->endpoints[i] = options->endpoint(options->arg, &topology->endpoints[i]);
+	if (!open_units(rt, e))
+		goto failed;
+	rt->training = sl_training_new(rt);
+	return rt;
+failed:
+	sl_runtime_close(rt);
+	return NULL;
+}
+
+void sl_runtime_close(struct sl_runtime *rt)
+{
+	if (!rt)
+		return;
+	sl_training_free(rt->training);
+	/* Endpoints first: freeing one settles its calls, which belong to the units. */
+	for (size_t i = 0; rt->endpoints && i < rt->topology->endpoint_count; i++)
+		if (rt->endpoints[i])
+			rt->endpoints[i]->ops->free(rt->endpoints[i]);
+	free(rt->endpoints);
+	for (size_t i = 0; i < rt->unit_count; i++)
+		sl_unit_close(rt->units[i]);
+	free(rt->units);
+	for (size_t i = 0; rt->topics && i < rt->topology->topic_count; i++) {
+		struct sl_topic_state *state = &rt->topics[i];
+
+		for (int32_t p = 0; state->logs && p < rt->topology->topics[i].partitions; p++)
+			sl_log_close(state->logs[p]);
+		free(state->logs);
+		free(state->ends);
+		free(state->starts);
+		free(state->applied);
+		free(state->touched);
+		sl_table_free(state->table);
+	}
+	free(rt->topics);
+	sl_attempts_close(rt->attempts);
+	if (rt->own_store && rt->store)
+		rt->store->ops->free(rt->store);
+	if (rt->own_disk && rt->disk)
+		rt->disk->ops->free(rt->disk);
+	if (rt->lock_fd >= 0)
+		close(rt->lock_fd);
+	sl_mutex_destroy(&rt->commit_lock);
+	free(rt->data);
+	free(rt);
+}
+
+const struct sl_topology *sl_runtime_topology(const struct sl_runtime *rt)
+{
+	return rt->topology;
+}
+
+const char *sl_runtime_data(const struct sl_runtime *rt)
+{
+	return rt->data;
+}
+
+/* -- stepping by hand ------------------------------------------------------------------------ */
+
+size_t sl_runtime_task_count(const struct sl_runtime *rt)
+{
+	return rt->unit_count;
+}
+
+enum sl_step_result sl_runtime_task_step(struct sl_runtime *rt, size_t task)
+{
+	assert(task < rt->unit_count);
+	return sl_unit_step(rt->units[task]);
+}
+
+const struct sl_error *sl_runtime_task_error(const struct sl_runtime *rt, size_t task)
+{
+	return &rt->units[task]->error;
+}
+
+bool sl_runtime_commit(struct sl_runtime *rt, const size_t *tasks, size_t count, struct sl_error *e)
+{
+	struct sl_unit **units = sl_malloc((rt->unit_count + 1) * sizeof(struct sl_unit *));
+	size_t n = 0;
+	bool done;
+
+	for (size_t i = 0; i < (tasks ? count : rt->unit_count); i++) {
+		struct sl_unit *u = rt->units[tasks ? tasks[i] : i];
+
+		if (u->begun && !u->failed && !u->loaded)
+			units[n++] = u;
+	}
+	done = sl_commit(rt, units, n, NULL, 0, NULL, e);
+	free(units);
+	return done;
+}
+
+bool sl_runtime_tick(struct sl_runtime *rt, struct sl_error *e)
+{
+	for (size_t i = 0; i < rt->unit_count; i++) {
+		if (!sl_unit_tick(rt->units[i])) {
+			*e = rt->units[i]->error;
+			return false;
+		}
+	}
+	return sl_runtime_commit(rt, NULL, 0, e);
+}
+
+/* -- operations ---------------------------------------------------------------------------- */
+
+bool sl_runtime_fetch(struct sl_runtime *rt, int topic, int32_t partition, int64_t offset, size_t bytes_max,
+		      struct sl_buf *frames, int64_t *next, int64_t *end, struct sl_error *e)
+{
+	struct sl_topic_state *state;
+	struct sl_reader reader;
+	const struct sl_record *r;
+	size_t before = frames->size;
+
+	if (topic < 0 || (size_t)topic >= rt->topology->topic_count || !rt->topics[topic].logs)
+		return sl_error_set(e, SL_STOP, "there is no such stored topic");
+	if (partition < 0 || partition >= rt->topology->topics[topic].partitions)
+		return sl_error_set(e, SL_STOP, "topic '%s' has partitions 0 to %d, not %d", rt->topology->topics[topic].name,
+				    (int)rt->topology->topics[topic].partitions - 1, (int)partition);
+	state = &rt->topics[topic];
+	*end = atomic_load(&state->ends[partition]);
+	if (offset < atomic_load(&state->starts[partition]))
+		offset = atomic_load(&state->starts[partition]);
+	e->verdict = SL_OK;
+	sl_reader_open(&reader, rt, topic, partition, *end);
+	reader.cursor.offset = offset;
+	*next = offset;
+	while (frames->size - before < bytes_max && (r = sl_reader_next(&reader, e)) != NULL) {
+		sl_frames_add(frames, r);
+		*next = r->offset + 1;
+	}
+	sl_reader_close(&reader);
+	return e->verdict == SL_OK;
+}
+
+#define MARK_SIZE 48
+
+static void mark_key(struct sl_buf *key, struct sl_bytes source, struct sl_id head)
+{
+	sl_buf_clear(key);
+	sl_buf_add_byte(key, 'i');
+	sl_key_text(key, source);
+	sl_buf_add(key, head.b, sizeof head.b);
+}
+
+bool sl_runtime_ingest_mark(struct sl_runtime *rt, struct sl_bytes source, struct sl_id head,
+			    struct sl_ingest_mark *mark, struct sl_error *e)
+{
+	struct sl_buf key = { 0 }, value = { 0 };
+	bool found, done;
+
+	memset(mark, 0, sizeof *mark);
+	mark_key(&key, source, head);
+	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
+	if (done && found && value.size == MARK_SIZE) {
+		mark->position = sl_get_le64(value.data);
+		mark->lines = (int64_t)sl_get_le64(value.data + 8);
+		mark->pairs = (int64_t)sl_get_le64(value.data + 16);
+		mark->ties = (int64_t)sl_get_le64(value.data + 24);
+		mark->invalid = (int64_t)sl_get_le64(value.data + 32);
+		mark->hash = sl_get_le64(value.data + 40);
+	}
+	sl_buf_release(&key);
+	sl_buf_release(&value);
+	return done;
+}
+
+static void put_mark(struct sl_writes *w, struct sl_bytes source, struct sl_id head, const struct sl_ingest_mark *m)
+{
+	struct sl_buf key = { 0 };
+	uint8_t v[MARK_SIZE];
+
+	mark_key(&key, source, head);
+	sl_put_le64(v, m->position);
+	sl_put_le64(v + 8, (uint64_t)m->lines);
+	sl_put_le64(v + 16, (uint64_t)m->pairs);
+	sl_put_le64(v + 24, (uint64_t)m->ties);
+	sl_put_le64(v + 32, (uint64_t)m->invalid);
+	sl_put_le64(v + 40, m->hash);
+	sl_writes_put(w, sl_buf_bytes(&key), (struct sl_bytes){ v, sizeof v });
+	sl_buf_release(&key);
+}
+
+static bool frames_records(struct sl_bytes frames, struct sl_append *a, struct sl_error *e)
+{
+	size_t at = 0, capacity = 0;
+	struct sl_record r;
+
+	a->records = NULL;
+	a->count = 0;
+	while (sl_frames_next(frames, &at, &r)) {
+		if (a->count == capacity) {
+			capacity = capacity ? 2 * capacity : 256;
+			a->records = sl_realloc(a->records, capacity * sizeof *a->records);
+		}
+		a->records[a->count++] = r;
+	}
+	if (at != frames.size)
+		return sl_error_set(e, SL_STOP, "malformed frame at byte %zu of %zu", at, frames.size);
+	return true;
+}
+
+bool sl_runtime_ingest(struct sl_runtime *rt, const struct sl_ingest_append *a, struct sl_ingest_mark *mark,
+		       struct sl_error *e)
+{
+	static pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
+	struct sl_append appends[3] = { { .topic = rt->topology->entry },
+					{ .topic = rt->topology->ties },
+					{ .topic = rt->topology->dead_ingest } };
+	struct sl_writes extra = { 0 };
+	bool done;
+
+	sl_lock(&one_at_a_time); /* the mark is read and written by nobody else between */
+	done = sl_runtime_ingest_mark(rt, a->source, a->head, mark, e);
+	if (done && memcmp(mark, &a->before, sizeof *mark) != 0)
+		done = sl_error_set(e, SL_RETRY, "the file is ingested up to byte %" PRIu64 ", not %" PRIu64, mark->position,
+				    a->before.position);
+	done = done && frames_records(a->pairs, &appends[0], e) && frames_records(a->ties, &appends[1], e) &&
+	       frames_records(a->dead, &appends[2], e);
+	if (done) {
+		put_mark(&extra, a->source, a->head, &a->after);
+		done = sl_commit(rt, NULL, 0, appends, 3, &extra, e);
+		if (done)
+			*mark = a->after;
+	}
+	sl_unlock(&one_at_a_time);
+	for (size_t i = 0; i < 3; i++)
+		free(appends[i].records);
+	sl_writes_release(&extra);
+	return done;
+}
+
+bool sl_runtime_append(struct sl_runtime *rt, int topic, const struct sl_record *records, size_t count,
+		       struct sl_error *e)
+{
+	struct sl_append append = { .topic = topic, .count = count };
+	bool done;
+
+	if (topic < 0 || (size_t)topic >= rt->topology->topic_count || !rt->topics[topic].logs)
+		return sl_error_set(e, SL_STOP, "there is no such stored topic");
+	append.records = sl_malloc((count + 1) * sizeof *append.records);
+	if (count)
+		memcpy(append.records, records, count * sizeof *records);
+	done = sl_commit(rt, NULL, 0, &append, 1, NULL, e);
+	free(append.records);
+	return done;
+}
+
+void sl_runtime_stop(struct sl_runtime *rt)
+{
+	atomic_store(&rt->stop, 1);
+}

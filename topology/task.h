@@ -1,0 +1,128 @@
+/* task.h -- the running form of a step: private to the runtime.
+ *
+ * A struct sl_task is one step on one partition, the handle its operator sees. A struct
+ * sl_unit is what is scheduled: a step that reads a topic, and the steps inlined
+ * behind it. A unit has one input partition, one open transaction and one thread at
+ * a time:
+ *
+ *     read a batch -> ask (rounds) -> process, and the inlined steps in turn -> staged outputs,
+ *     writes and counts -> ... more batches ... -> commit (commit.c) -> the same from there
+ *
+ * Anything that fails drops the transaction, closes the operators, and begins again at the
+ * committed offset. */
+#ifndef SL_TASK_H
+#define SL_TASK_H
+
+#include "attempts.h"
+#include "calls.h"
+#include "runtime.h"
+#include "stage.h"
+#include "tables.h"
+
+#include <stdatomic.h>
+
+struct sl_unit;
+
+/* One count of the funnel: records of a source that left by a port with a code. */
+struct sl_count {
+	struct sl_bytes key; /* its whole key in the store */
+	int64_t committed, staged;
+};
+
+struct sl_counts {
+	struct sl_count *at;
+	size_t count, capacity;
+	uint32_t *slots; /* index + 1, by hash of the key; power of two */
+	size_t slot_count;
+	struct sl_arena memory;
+};
+
+struct sl_task {
+	struct sl_unit *unit;
+	const struct sl_step *step;
+	int32_t partition;
+	void *self;
+	bool opened;
+	struct sl_pair *inbox; /* inlined: pairs waiting for process() */
+	size_t inbox_count, inbox_capacity;
+	const struct sl_pair *batch; /* while in a callback */
+	size_t batch_count;
+	int64_t *table_versions; /* pinned for the transaction */
+	char *table_stamp;       /* "gold=120 models=3", of the transaction */
+	bool asking;             /* inside ask() */
+	int64_t ticked_ms;       /* stream time of the last tick */
+	struct sl_stage_scan scan; /* at most one open scan */
+	bool scanning, scanning_table;
+	int scan_table;
+	size_t scan_skip; /* bytes of the runtime's prefix before the operator's key */
+};
+
+struct sl_unit {
+	struct sl_runtime *rt;
+	struct sl_task *tasks; /* the head first, in dependency order */
+	size_t task_count;
+	int32_t partition;
+	int64_t committed;  /* next input offset by the last commit */
+	int64_t position;   /* next input offset to play */
+	int64_t stream_ms;  /* largest record time played */
+	struct sl_cursor cursor;
+	/* the batch */
+	struct sl_buf bytes;
+	struct sl_record *records;
+	struct sl_pair *pairs;
+	size_t *of_record;  /* pair to record */
+	size_t count, pair_count;
+	bool loaded, one; /* a batch is loaded; it is one record played alone */
+	struct sl_arena arena;
+	/* the transaction */
+	bool begun;
+	int64_t begun_ns;
+	struct sl_buf outputs; /* u32 topic, u32 partition, frame */
+	struct sl_stage stage;
+	struct sl_counts counts;
+	struct sl_writes writes; /* filled by sl_unit_seal */
+	struct sl_error error;
+	bool failed;
+	/* the outside */
+	struct sl_calls *calls;
+	/* poison */
+	struct sl_attempt *attempt;
+	enum sl_attempt_plan plan;
+	bool resumed;
+	struct sl_buf scratch;
+	/* the scheduler's (run.c), under its lock */
+	int state;
+	bool woken;
+	int64_t not_before_ns;
+	uint32_t failures;
+	_Atomic uint64_t played; /* records, for the live table */
+	char wait[256];          /* what it waits for; under the scheduler's lock */
+};
+
+bool sl_unit_open(struct sl_unit *u, struct sl_error *e) SL_MUST_CHECK;
+void sl_unit_close(struct sl_unit *u);
+enum sl_step_result sl_unit_step(struct sl_unit *u);
+/* A forced tick of every operator, staged. */
+bool sl_unit_tick(struct sl_unit *u);
+/* Fill `writes` with everything the commit must write beside the outputs. */
+void sl_unit_seal(struct sl_unit *u);
+/* The commit is done: the staged is now the truth. */
+void sl_unit_committed(struct sl_unit *u);
+/* Forget the transaction and go back to the committed offset. */
+void sl_unit_reset(struct sl_unit *u);
+static inline bool sl_unit_staged(const struct sl_unit *u)
+{
+	return u->begun && u->position != u->committed;
+}
+size_t sl_unit_staged_bytes(const struct sl_unit *u);
+
+/* task.c, for unit.c: a dead letter for an input record that no operator saw; end an open scan. */
+void sl_task_dead_record(struct sl_task *t, const struct sl_record *record, const char *reason);
+void sl_task_scan_end(struct sl_task *t);
+void sl_dead_headers(struct sl_buf *to, const struct sl_topology *topology, const char *topic, int32_t partition,
+		     int64_t offset, const struct sl_step *step, struct sl_bytes reason);
+
+void sl_count_add(struct sl_counts *c, struct sl_bytes key, int64_t n);
+void sl_counts_release(struct sl_counts *c);
+
+#endif
