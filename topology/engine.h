@@ -45,7 +45,7 @@ struct sl_runtime {
 	size_t unit_count;
 	pthread_mutex_t commit_lock; /* one commit at a time; appends and ends */
 	bool broken;                 /* a commit failed half-way: nothing more is committed */
-	struct sl_scheduler *scheduler; /* while sl_runtime_run is on; under commit_lock to set */
+	struct sl_scheduler *scheduler; /* always there; on while sl_runtime_run is */
 	struct sl_training *training;
 	_Atomic int stop;
 	_Atomic int64_t commits, commit_ns, bytes_committed;
@@ -61,8 +61,13 @@ struct sl_append {
 bool sl_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_count, const struct sl_append *appends,
 	       size_t append_count, struct sl_writes *extra, struct sl_error *e) SL_MUST_CHECK;
 /* Wake what may run now (run.c); nothing to do without a scheduler. */
+struct sl_scheduler *sl_scheduler_new(struct sl_runtime *rt);
+void sl_scheduler_free(struct sl_scheduler *s);
 void sl_scheduler_published(struct sl_runtime *rt, const bool *topics);
 void sl_scheduler_wake_unit(void *unit);
+bool sl_scheduler_running(struct sl_runtime *rt);
+/* What a unit is doing, in a word, and what it waits for (empty: nothing). */
+const char *sl_scheduler_state(struct sl_runtime *rt, const struct sl_unit *u, char wait[256]);
 
 /* True: the test wants this call to fail; `e` says so. */
 bool sl_fault(struct sl_runtime *rt, const char *site, struct sl_error *e);

@@ -2,7 +2,7 @@
  *
  *     DIR/LOCK           held by the owner; its text is the process id
  *     DIR/store/         RocksDB
- *     DIR/topics/NAME/PARTITION/*.log
+ *     DIR/topics/NAME/PARTITION/   segments
  *     DIR/models/NAME/VERSION/
  *     DIR/attempts       see attempts.h
  *     DIR/sluice.sock    the owner's socket (server.c) */
@@ -319,6 +319,7 @@ struct sl_runtime *sl_runtime_open(const struct sl_topology *topology, const str
 			rt->endpoints[i] = options->endpoint(options->arg, &topology->endpoints[i]);
 	if (!open_units(rt, e))
 		goto failed;
+	rt->scheduler = sl_scheduler_new(rt);
 	rt->training = sl_training_new(rt);
 	return rt;
 failed:
@@ -339,6 +340,7 @@ void sl_runtime_close(struct sl_runtime *rt)
 	for (size_t i = 0; i < rt->unit_count; i++)
 		sl_unit_close(rt->units[i]);
 	free(rt->units);
+	sl_scheduler_free(rt->scheduler);
 	for (size_t i = 0; rt->topics && i < rt->topology->topic_count; i++) {
 		struct sl_topic_state *state = &rt->topics[i];
 
@@ -401,7 +403,7 @@ bool sl_runtime_commit(struct sl_runtime *rt, const size_t *tasks, size_t count,
 	for (size_t i = 0; i < (tasks ? count : rt->unit_count); i++) {
 		struct sl_unit *u = rt->units[tasks ? tasks[i] : i];
 
-		if (u->begun && !u->failed && !u->loaded)
+		if (u->begun && !u->failed)
 			units[n++] = u;
 	}
 	done = sl_commit(rt, units, n, NULL, 0, NULL, e);

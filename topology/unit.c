@@ -406,7 +406,7 @@ void sl_unit_seal(struct sl_unit *u)
 	struct sl_buf key = { 0 };
 	uint8_t value[16];
 
-	assert(!u->loaded && !u->failed);
+	assert(!u->failed); /* a loaded batch that waits for answers has staged nothing yet */
 	sl_writes_clear(&u->writes);
 	sl_stage_writes(&u->stage, &u->writes);
 	sl_key_begin(&key, 'o', head(u)->step->name);
@@ -440,6 +440,8 @@ void sl_unit_committed(struct sl_unit *u)
 	for (size_t i = 0; i < u->counts.count; i++)
 		u->counts.at[i].committed += u->counts.at[i].staged;
 	transaction_drop(u);
+	u->begun = u->loaded; /* a batch that waits for answers keeps the tables it was asked with */
+	u->begun_ns = sl_monotonic_ns();
 	u->committed = u->position;
 	u->failures = 0;
 	sl_attempt_end(u->attempt, u->committed);
