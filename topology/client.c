@@ -156,7 +156,6 @@ static enum asked ask(struct sl_client *c, const struct sl_buf *target, struct s
 		}
 		if (outcome == SL_HTTP_BROKEN && !again) {
 			sl_error_in(e, "it is unknown whether this was done");
-			e->verdict = SL_STOP;
 			return ASKED_REFUSED;
 		}
 		if (!find_owner(c, e))

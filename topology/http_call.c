@@ -114,6 +114,9 @@ enum sl_http_outcome sl_http_call(struct sl_http_caller *h, const char *target, 
 	} else {
 		curl_easy_setopt(h->curl, CURLOPT_HTTPGET, 1L);
 	}
+	/* On a kept connection that turns out dead the library sends a request again by itself;
+	 * what must not be done twice goes over a new one. */
+	curl_easy_setopt(h->curl, CURLOPT_FRESH_CONNECT, body.data ? 1L : 0L);
 	code = curl_easy_perform(h->curl);
 	sl_buf_release(&url);
 	curl_easy_getinfo(h->curl, CURLINFO_RESPONSE_CODE, &response->status);
