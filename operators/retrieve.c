@@ -231,7 +231,7 @@ static enum sl_verdict retrieve_process(struct sl_task *task, void *self, const 
 		struct sl_pair p = batch->pairs[i];
 
 		if (query_of[i] == -2) {
-			sl_reject(task, &p,
+			sl_reject(task, &batch->pairs[i],
 				  "vector: the context vector has %zu bytes, those of gold pairs have %zu: "
 				  "replay this pair into step embed",
 				  p.vectors.context.size, dim * sizeof(float));
