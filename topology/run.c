@@ -116,12 +116,13 @@ void sl_scheduler_published(struct sl_runtime *rt, const bool *topics)
 	sl_lock(&s->lock);
 	for (size_t i = 0; s->on && i < rt->unit_count; i++) {
 		struct sl_unit *u = rt->units[i];
-		bool concerned = topics[u->tasks[0].step->from];
+		bool input = topics[u->tasks[0].step->from], table = false;
 
-		for (size_t k = 0; !concerned && k < u->task_count; k++)
+		for (size_t k = 0; k < u->task_count; k++)
 			for (size_t t = 0; u->tasks[k].step->op->tables && u->tasks[k].step->op->tables[t]; t++)
-				concerned |= u->state == WAITING && topics[u->tasks[k].step->tables[t]];
-		if (concerned)
+				table |= topics[u->tasks[k].step->tables[t]];
+		/* A table matters to who waits for one, or may be about to. */
+		if (input || (table && (u->state == WAITING || u->state == RUNNING)))
 			wake(s, u);
 	}
 	sl_unlock(&s->lock);
@@ -182,7 +183,7 @@ static void settle(struct sl_scheduler *s, struct sl_unit *u, enum sl_step_resul
 	} else if (r == SL_STEP_FAILED) {
 		back_off(s, u);
 	} else if (r == SL_STEP_WAITING) {
-		snprintf(u->wait, sizeof u->wait, "%s", u->error.text);
+		snprintf(u->wait, sizeof u->wait, "%.255s", u->error.text);
 		rest(s, u, WAITING);
 	} else if (sl_unit_staged(u)) {
 		u->state = COMMITTING;

@@ -1,0 +1,680 @@
+/* training.c -- when the models are trained, and on what.
+ *
+ * A training reads prefixes of topics: everything committed up to offsets that are
+ * fixed at its start and stored inside the version folder, next to the weights they
+ * produced. So a version says what it has seen, "new since" is a subtraction, and a crash in
+ * the middle costs nothing but the time. The order is: version folder (renamed into place,
+ * synced), then the announcement in the `models` topic with gold.errors in the same
+ * commit. A folder that was never announced is found at the next look and announced then.
+ *
+ * Topics are changelogs by id: of several records with one id the last one counts, a tombstone
+ * takes it away. Threads: one training at a time, under a lock; any thread. */
+#include "engine.h"
+
+#include "../schemas/codec.h"
+#include "../trainer/registry.h"
+#include "../trainer/train.h"
+#include "base/file.h"
+#include "base/log.h"
+
+#include <inttypes.h>
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* p below this is worth a person's look: the paper asks for 3 or more neighbours there
+ * (k = ceil(8 (1 - p)), arXiv 2507.01352 section 3.1). */
+#define UNSURE_BELOW 0.75
+
+struct state {
+	int64_t version; /* the newest on disk that was looked at */
+	int64_t seen;    /* records of its topics it was trained on */
+	int64_t at_ns;   /* when, by our clock; at open: when opened */
+};
+
+struct sl_training {
+	pthread_mutex_t lock;
+	struct state *states; /* per trainer */
+};
+
+/* -- reading prefixes -------------------------------------------------------------- */
+
+/* The examples of a training: prefixes of topics, each id once, as its latest record. */
+struct prefix {
+	struct sl_runtime *rt;
+	const int *topics;
+	size_t topic_count;
+	int64_t **ends; /* per topic, per partition */
+	/* id to the sequence number of its last record; open addressing */
+	struct sl_id *ids;
+	int64_t *last;
+	size_t slots, used;
+	bool indexed;
+	/* where it stands */
+	size_t topic;
+	int32_t partition;
+	int64_t sequence;
+	struct sl_reader reader;
+	bool reading;
+	struct sl_arena arena;
+	struct sl_pair pair;
+	struct sl_error error;
+	int64_t undecodable;
+};
+
+static size_t slot_of(const struct prefix *x, struct sl_id id)
+{
+	size_t at = (size_t)sl_get_le64(id.b) & (x->slots - 1);
+
+	while (x->last[at] && !sl_id_equal(x->ids[at], id))
+		at = (at + 1) & (x->slots - 1);
+	return at;
+}
+
+static void remember(struct prefix *x, struct sl_id id, int64_t sequence)
+{
+	size_t at;
+
+	if (2 * (x->used + 1) > x->slots) {
+		struct prefix old = *x;
+
+		x->slots = x->slots ? 2 * x->slots : 1024;
+		x->ids = sl_calloc(x->slots, sizeof *x->ids);
+		x->last = sl_calloc(x->slots, sizeof *x->last);
+		for (size_t i = 0; i < old.slots; i++) {
+			if (old.last[i]) {
+				at = slot_of(x, old.ids[i]);
+				x->ids[at] = old.ids[i];
+				x->last[at] = old.last[i];
+			}
+		}
+		free(old.ids);
+		free(old.last);
+	}
+	at = slot_of(x, id);
+	if (!x->last[at])
+		x->used++;
+	x->ids[at] = id;
+	x->last[at] = sequence;
+}
+
+static void rewind_prefix(void *arg)
+{
+	struct prefix *x = arg;
+
+	if (x->reading)
+		sl_reader_close(&x->reader);
+	x->reading = false;
+	x->topic = 0;
+	x->partition = 0;
+	x->sequence = 0;
+}
+
+/* The next record with its sequence number, from 1. */
+static const struct sl_record *next_record(struct prefix *x)
+{
+	while (x->topic < x->topic_count) {
+		int topic = x->topics[x->topic];
+		const struct sl_record *r;
+
+		if (x->partition == x->rt->topology->topics[topic].partitions) {
+			x->topic++;
+			x->partition = 0;
+			continue;
+		}
+		if (!x->reading) {
+			x->error.verdict = SL_OK;
+			sl_reader_open(&x->reader, x->rt, topic, x->partition, x->ends[x->topic][x->partition]);
+			x->reading = true;
+		}
+		r = sl_reader_next(&x->reader, &x->error);
+		if (r) {
+			x->sequence++;
+			return r;
+		}
+		sl_reader_close(&x->reader);
+		x->reading = false;
+		if (x->error.verdict != SL_OK)
+			return NULL;
+		x->partition++;
+	}
+	return NULL;
+}
+
+static struct sl_id id_of(struct prefix *x, const struct sl_record *r, bool *known)
+{
+	struct sl_error ignored;
+	struct sl_id id = { { 0 } };
+
+	*known = true;
+	if (!r->value.data) {
+		if (r->key.size == sizeof id.b)
+			memcpy(id.b, r->key.data, sizeof id.b);
+		else
+			*known = false;
+		return id;
+	}
+	sl_arena_clear(&x->arena);
+	*known = sl_pair_decode(r->value, &x->arena, &x->pair, &ignored);
+	return *known ? x->pair.id : id;
+}
+
+static bool next_pair(void *arg, const struct sl_pair **pair)
+{
+	struct prefix *x = arg;
+	const struct sl_record *r;
+
+	while ((r = next_record(x)) != NULL) {
+		bool known;
+		struct sl_id id = id_of(x, r, &known);
+
+		if (!known || !r->value.data || x->last[slot_of(x, id)] != x->sequence)
+			continue;
+		*pair = &x->pair;
+		return true;
+	}
+	return false;
+}
+
+/* Fix the ends and index the last record of every id. */
+static bool prefix_open(struct prefix *x, struct sl_runtime *rt, const int *topics, size_t count, struct sl_error *e)
+{
+	const struct sl_record *r;
+
+	memset(x, 0, sizeof *x);
+	x->rt = rt;
+	x->topics = topics;
+	x->topic_count = count;
+	x->ends = sl_calloc(count + 1, sizeof(int64_t *));
+	for (size_t i = 0; i < count; i++) {
+		int32_t partitions = rt->topology->topics[topics[i]].partitions;
+
+		x->ends[i] = sl_calloc((size_t)partitions, sizeof(int64_t));
+		for (int32_t p = 0; p < partitions; p++)
+			x->ends[i][p] = atomic_load(&rt->topics[topics[i]].ends[p]);
+	}
+	while ((r = next_record(x)) != NULL) {
+		bool known;
+		struct sl_id id = id_of(x, r, &known);
+
+		if (known)
+			remember(x, id, x->sequence);
+		else
+			x->undecodable++;
+	}
+	if (!x->slots)
+		remember(x, (struct sl_id){ { 1 } }, INT64_MAX); /* never matches: an empty index */
+	*e = x->error;
+	rewind_prefix(x);
+	return e->verdict == SL_OK;
+}
+
+static void prefix_close(struct prefix *x)
+{
+	rewind_prefix(x);
+	for (size_t i = 0; i < x->topic_count; i++)
+		free(x->ends[i]);
+	free(x->ends);
+	free(x->ids);
+	free(x->last);
+	sl_arena_release(&x->arena);
+}
+
+/* {"offsets": {"pairs.gold": [12, 8]}, "records": 20, "reason": "..."} */
+static char *prefix_json(const struct prefix *x, const char *reason)
+{
+	json_t *root = json_object(), *offsets = json_object();
+	int64_t records = 0;
+	char *text;
+
+	for (size_t i = 0; i < x->topic_count; i++) {
+		const struct sl_topic *topic = &x->rt->topology->topics[x->topics[i]];
+		json_t *list = json_array();
+
+		for (int32_t p = 0; p < topic->partitions; p++) {
+			json_array_append_new(list, json_integer(x->ends[i][p]));
+			records += x->ends[i][p];
+		}
+		json_object_set_new(offsets, topic->name, list);
+	}
+	json_object_set_new(root, "offsets", offsets);
+	json_object_set_new(root, "records", json_integer(records));
+	json_object_set_new(root, "reason", json_string(reason));
+	text = json_dumps(root, JSON_COMPACT);
+	json_decref(root);
+	return text;
+}
+
+/* -- what is known of the versions ----------------------------------------------------- */
+
+struct sl_training *sl_training_new(struct sl_runtime *rt)
+{
+	struct sl_training *t = sl_calloc(1, sizeof *t);
+
+	sl_mutex_init(&t->lock);
+	t->states = sl_calloc(rt->topology->trainer_count + 1, sizeof *t->states);
+	for (size_t i = 0; i < rt->topology->trainer_count; i++)
+		t->states[i].at_ns = sl_monotonic_ns();
+	return t;
+}
+
+void sl_training_free(struct sl_training *t)
+{
+	if (!t)
+		return;
+	sl_mutex_destroy(&t->lock);
+	free(t->states);
+	free(t);
+}
+
+bool sl_training_latest(struct sl_runtime *rt, const char *name, struct sl_arena *a, struct sl_model_record *m)
+{
+	struct sl_table *models = rt->topology->models >= 0 ? rt->topics[rt->topology->models].table : NULL;
+	const struct sl_table_entry *entry;
+	struct sl_error e;
+
+	if (!models)
+		return false;
+	entry = sl_table_at(models, sl_text(name), sl_table_now(models));
+	return entry && entry->value.data && sl_model_decode(entry->value, a, m, &e);
+}
+
+/* How many records version `version` has seen, from its folder. */
+static int64_t records_seen(struct sl_runtime *rt, const char *name, int64_t version)
+{
+	char uri[300], path[4400];
+	json_t *config, *records;
+	int64_t seen = 0;
+
+	sl_registry_uri(name, version, uri, sizeof uri);
+	snprintf(path, sizeof path, "%s/%s/config.json", rt->data, uri);
+	config = json_load_file(path, 0, NULL);
+	records = json_object_get(json_object_get(config, "trained_on"), "records");
+	if (json_is_integer(records))
+		seen = json_integer_value(records);
+	json_decref(config);
+	return seen;
+}
+
+static int64_t records_now(struct sl_runtime *rt, const struct sl_trainer_def *def)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < def->from_count; i++)
+		for (int32_t p = 0; p < rt->topology->topics[def->from[i]].partitions; p++)
+			n += atomic_load(&rt->topics[def->from[i]].ends[p]);
+	return n;
+}
+
+/* -- announcing ------------------------------------------------------------------------- */
+
+struct errors {
+	struct sl_runtime *rt;
+	const struct sl_trainer_def *def;
+	int64_t version;
+	double temperature;
+	struct sl_record *records;
+	size_t count, capacity;
+	struct sl_arena memory;
+	struct sl_buf scratch;
+};
+
+/* A gold pair that the model, without having seen its group, gets wrong or is unsure of. */
+static void on_margin(void *arg, const struct sl_pair *pair, double margin)
+{
+	struct errors *x = arg;
+	double p = sl_sigmoid(margin / x->temperature);
+	struct sl_pair copy = *pair;
+	struct sl_score score = { .model = sl_text(x->def->name),
+				  .version = x->version,
+				  .chosen = margin / 2,
+				  .rejected = -margin / 2,
+				  .temperature = x->temperature };
+	struct sl_trail *trail;
+
+	if (p >= UNSURE_BELOW)
+		return;
+	trail = sl_arena_alloc(&x->memory, (pair->trail_count + 1) * sizeof *trail);
+	if (pair->trail_count)
+		memcpy(trail, pair->trail, pair->trail_count * sizeof *trail);
+	trail[pair->trail_count] = (struct sl_trail){
+		.step = sl_text("evaluation"),
+		.version = sl_text("1"),
+		.outcome = sl_text(p <= 0.5 ? "wrong" : "unsure"),
+		.reason = sl_text(sl_arena_print(&x->memory, "out of sample: p %.4f under %s version %" PRId64, p,
+						 x->def->name, x->version)),
+	};
+	copy.trail = trail;
+	copy.trail_count = pair->trail_count + 1;
+	copy.scores = &score;
+	copy.score_count = 1;
+	copy.vectors = (struct sl_vectors){ 0 };
+	sl_buf_clear(&x->scratch);
+	sl_pair_encode(&copy, &x->scratch);
+	if (x->count == x->capacity) {
+		x->capacity = x->capacity ? 2 * x->capacity : 64;
+		x->records = sl_realloc(x->records, x->capacity * sizeof *x->records);
+	}
+	x->records[x->count++] = (struct sl_record){
+		.time_ms = pair->time_ms,
+		.key = sl_arena_bytes(&x->memory, sl_id_bytes(&pair->id)),
+		.value = sl_arena_bytes(&x->memory, sl_buf_bytes(&x->scratch)),
+	};
+}
+
+static bool announce(struct sl_runtime *rt, const struct sl_model_record *m, const struct errors *errors,
+		     struct sl_error *e)
+{
+	struct sl_buf value = { 0 };
+	struct sl_record record = { .time_ms = sl_wall_ms(), .key = m->name };
+	struct sl_append appends[2] = { { .topic = rt->topology->models, .records = &record, .count = 1 } };
+	size_t n = 1;
+	bool done;
+
+	sl_model_encode(m, &value);
+	record.value = sl_buf_bytes(&value);
+	if (errors && errors->count)
+		appends[n++] = (struct sl_append){ errors->def->errors, errors->records, errors->count };
+	done = sl_commit(rt, NULL, 0, appends, n, NULL, e);
+	sl_buf_release(&value);
+	if (done)
+		sl_log(SL_LOG_NOTE, NULL, "model '%.*s': champion %" PRId64 "%s, %.*s", (int)m->name.size,
+		       (const char *)m->name.data, m->version,
+		       m->candidate > m->version ? " stays, the new one is candidate" : "", (int)m->reason.size,
+		       (const char *)m->reason.data);
+	return done;
+}
+
+/* Accuracy on select of the champion as the gold is now; NaN without one. */
+static double select_accuracy(struct sl_runtime *rt, const char *name, int64_t version, const struct sl_examples *gold)
+{
+	struct sl_evaluation result = { 0 };
+	struct sl_error e;
+	char uri[300], path[4400];
+	struct sl_model *m;
+
+	sl_registry_uri(name, version, uri, sizeof uri);
+	snprintf(path, sizeof path, "%s/%s", rt->data, uri);
+	m = sl_model_open(path, (struct sl_bytes){ NULL, 0 }, &e);
+	if (!m)
+		return NAN;
+	sl_evaluate(m, gold, SL_SPLIT_SELECT, &result);
+	sl_model_close(m);
+	return result.model.count ? result.model.value : NAN;
+}
+
+/* Make a version folder known: champion, unless it is clearly worse on select. */
+static bool present(struct sl_runtime *rt, const struct sl_trainer_def *def, int64_t version, const char *reason,
+		    struct prefix *gold, const struct errors *errors, struct sl_error *e)
+{
+	struct sl_examples eval = { gold, rewind_prefix, next_pair };
+	struct sl_arena a = { 0 };
+	struct sl_model_record m = { 0 }, now = { 0 };
+	bool known = sl_training_latest(rt, def->name, &a, &m), done;
+	double was, is;
+
+	done = sl_registry_describe(rt->data, def->name, version, &a, &now, e);
+	if (!done)
+		goto out;
+	now.name = sl_text(def->name);
+	now.version = version;
+	now.sequence = known ? m.sequence + 1 : 1;
+	now.reason = sl_text(reason);
+	now.previous = known ? m.version : 0;
+	if (known && m.version > 0 && m.version != version) {
+		was = select_accuracy(rt, def->name, m.version, &eval);
+		is = select_accuracy(rt, def->name, version, &eval);
+		if (is < was - def->tolerance) {
+			int64_t sequence = now.sequence;
+
+			now = m; /* the champion stays */
+			now.sequence = sequence;
+			now.candidate = version;
+			now.reason = sl_text(sl_arena_print(&a, "candidate %" PRId64 " not promoted: %.4f on select, champion %.4f (%s)",
+							    version, is, was, reason));
+		}
+	}
+	done = announce(rt, &now, errors, e);
+out:
+	sl_arena_release(&a);
+	return done;
+}
+
+/* -- one training ------------------------------------------------------------------------ */
+
+static bool train(struct sl_runtime *rt, size_t which, const char *reason, struct sl_buf *report_json,
+		  struct sl_error *e)
+{
+	const struct sl_trainer_def *def = &rt->topology->trainers[which];
+	struct sl_train_options options;
+	struct sl_train_report report = { 0 };
+	struct prefix examples, gold;
+	struct errors errors = { .rt = rt, .def = def };
+	struct sl_examples train_on = { &examples, rewind_prefix, next_pair }, eval = { &gold, rewind_prefix, next_pair };
+	int64_t version = sl_registry_latest(rt->data, def->name) + 1;
+	char uri[300], path[4400], *trained_on = NULL;
+	struct sl_error why = { 0 };
+	bool done;
+
+	sl_registry_uri(def->name, version, uri, sizeof uri);
+	snprintf(path, sizeof path, "%s/%s", rt->data, uri);
+	sl_train_options_default(&options);
+	options.seed = (uint64_t)def->seed;
+	options.epochs = def->epochs;
+	options.columns_log2 = def->columns_log2;
+	options.learning_rate = def->learning_rate;
+	options.l2 = def->l2;
+	options.folds = def->errors >= 0 ? def->folds : 0;
+	done = prefix_open(&examples, rt, def->from, def->from_count, e);
+	done = prefix_open(&gold, rt, &def->gold, 1, done ? e : &why) && done;
+	if (done) {
+		trained_on = prefix_json(&examples, reason);
+		done = sl_train_linear(&options, &train_on, &eval, path, trained_on, &report, e);
+	}
+	if (done && def->errors >= 0) {
+		struct sl_model *m = sl_model_open(path, (struct sl_bytes){ NULL, 0 }, e);
+
+		done = m != NULL;
+		if (m) {
+			errors.version = version;
+			errors.temperature = sl_model_temperature(m);
+			sl_model_close(m);
+			done = sl_train_cross_fit(&options, &eval, &errors, on_margin, e);
+		}
+	}
+	done = done && present(rt, def, version, reason, &gold, &errors, e);
+	if (done) {
+		struct state *s = &rt->training->states[which];
+
+		s->version = version;
+		s->seen = records_seen(rt, def->name, version);
+		s->at_ns = sl_monotonic_ns();
+		if (report_json)
+			sl_train_report_json(&report, report_json);
+	}
+	if (!done)
+		sl_error_in(e, "training model '%s' version %" PRId64, def->name, version);
+	free(trained_on);
+	prefix_close(&examples);
+	prefix_close(&gold);
+	free(errors.records);
+	sl_arena_release(&errors.memory);
+	sl_buf_release(&errors.scratch);
+	return done;
+}
+
+/* A folder newer than anything announced: a crash came between. */
+static bool adopt(struct sl_runtime *rt, size_t which, int64_t latest, bool *adopted, struct sl_error *e)
+{
+	const struct sl_trainer_def *def = &rt->topology->trainers[which];
+	struct sl_arena a = { 0 };
+	struct sl_model_record m = { 0 };
+	struct prefix gold;
+	bool known = sl_training_latest(rt, def->name, &a, &m), done = true;
+
+	*adopted = latest > 0 && (!known || (m.version < latest && m.candidate < latest && m.previous < latest));
+	if (*adopted) {
+		done = prefix_open(&gold, rt, &def->gold, 1, e) &&
+		       present(rt, def, latest, "found after a restart", &gold, NULL, e);
+		prefix_close(&gold);
+	}
+	sl_arena_release(&a);
+	return done;
+}
+
+/* filter.without_gold is not `stop`: say that there will be no gold model for now. */
+static bool announce_absent(struct sl_runtime *rt, const struct sl_trainer_def *def, int64_t records, bool *announced,
+			    struct sl_error *e)
+{
+	struct sl_arena a = { 0 };
+	struct sl_model_record m = { 0 };
+	bool done = true;
+
+	if (!sl_training_latest(rt, def->name, &a, &m)) {
+		m = (struct sl_model_record){ .name = sl_text(def->name), .sequence = 1 };
+		m.reason = sl_text(sl_arena_print(&a, "absent: %" PRId64 " of %" PRId64 " gold pairs, filter.without_gold is '%s'",
+						  records, def->min_pairs, rt->topology->without_gold));
+		done = announce(rt, &m, NULL, e);
+		*announced = done;
+	}
+	sl_arena_release(&a);
+	return done;
+}
+
+static bool due(struct sl_runtime *rt, size_t which, bool *trained, struct sl_error *e)
+{
+	const struct sl_trainer_def *def = &rt->topology->trainers[which];
+	struct state *s = &rt->training->states[which];
+	int64_t latest = sl_registry_latest(rt->data, def->name), records = records_now(rt, def), fresh;
+	bool adopted = false;
+	char reason[200];
+
+	if (latest != s->version) {
+		if (!adopt(rt, which, latest, &adopted, e))
+			return false;
+		s->version = latest;
+		s->seen = latest ? records_seen(rt, def->name, latest) : 0;
+		*trained |= adopted;
+	}
+	fresh = records - s->seen;
+	if (latest == 0 && records < def->min_pairs) {
+		if (strcmp(def->name, "gold") == 0 && strcmp(rt->topology->without_gold, "stop") != 0)
+			return announce_absent(rt, def, records, trained, e);
+		return true;
+	}
+	if (latest == 0 && records > 0)
+		snprintf(reason, sizeof reason, "first: %" PRId64 " pairs", records);
+	else if (def->every_pairs > 0 && fresh >= def->every_pairs)
+		snprintf(reason, sizeof reason, "count: %" PRId64 " new pairs, every %" PRId64, fresh, def->every_pairs);
+	else if (def->interval_ms > 0 && fresh > 0 && sl_monotonic_ns() - s->at_ns >= def->interval_ms * 1000000)
+		snprintf(reason, sizeof reason, "interval: %" PRId64 " new pairs after %" PRId64 " ms", fresh,
+			 def->interval_ms);
+	else
+		return true;
+	if (!train(rt, which, reason, NULL, e))
+		return false;
+	*trained = true;
+	return true;
+}
+
+bool sl_training_due(struct sl_runtime *rt, bool at_idle, bool *trained, struct sl_error *e)
+{
+	bool done = true;
+
+	*trained = false;
+	sl_lock(&rt->training->lock);
+	for (size_t i = 0; done && i < rt->topology->trainer_count; i++) {
+		done = due(rt, i, trained, e);
+		/* Until idle, the backlog is decided by fixed versions: one new model at a time, then
+		 * whoever waited for it goes on before the next is looked at. */
+		if (at_idle && *trained)
+			break;
+	}
+	sl_unlock(&rt->training->lock);
+	return done;
+}
+
+void sl_training_stuck(struct sl_runtime *rt, struct sl_buf *why)
+{
+	for (size_t i = 0; i < rt->topology->trainer_count; i++) {
+		const struct sl_trainer_def *def = &rt->topology->trainers[i];
+		int64_t records = records_now(rt, def);
+
+		if (rt->options.freeze)
+			sl_buf_print(why, "models are frozen: run once without --freeze to train model '%s'", def->name);
+		else if (strcmp(def->name, "gold") == 0 && sl_registry_latest(rt->data, def->name) == 0 &&
+			 records < def->min_pairs)
+			sl_buf_print(why,
+				     "%" PRId64 " gold pairs, model 'gold' needs %" PRId64
+				     ": verify more pairs and `sluice ingest --gold FILE`, or --set gold.min_pairs=N, or --set "
+				     "filter.without_gold=pass",
+				     records, def->min_pairs);
+		else
+			continue;
+		return;
+	}
+}
+
+/* -- by hand ------------------------------------------------------------------------------- */
+
+static bool find(struct sl_runtime *rt, const char *model, size_t *which, struct sl_error *e)
+{
+	for (*which = 0; *which < rt->topology->trainer_count; (*which)++)
+		if (strcmp(rt->topology->trainers[*which].name, model) == 0)
+			return true;
+	return sl_error_set(e, SL_STOP, "model '%s' has no trainer in topology '%s'", model, rt->topology->name);
+}
+
+bool sl_runtime_train(struct sl_runtime *rt, const char *model, const char *reason, struct sl_buf *report_json,
+		      struct sl_error *e)
+{
+	size_t which;
+	bool done;
+
+	if (!find(rt, model, &which, e))
+		return false;
+	if (rt->options.freeze)
+		return sl_error_set(e, SL_STOP, "models are frozen in this run (--freeze)");
+	sl_lock(&rt->training->lock);
+	if (records_now(rt, &rt->topology->trainers[which]) == 0)
+		done = sl_error_set(e, SL_STOP, "model '%s' has no pairs to train on yet", model);
+	else
+		done = train(rt, which, reason, report_json, e);
+	sl_unlock(&rt->training->lock);
+	return done;
+}
+
+bool sl_runtime_promote(struct sl_runtime *rt, const char *model, int64_t version, const char *reason,
+			struct sl_error *e)
+{
+	struct sl_arena a = { 0 };
+	struct sl_model_record m = { 0 }, now = { 0 };
+	size_t which;
+	bool done = find(rt, model, &which, e);
+
+	if (!done)
+		return false;
+	sl_lock(&rt->training->lock);
+	if (!sl_training_latest(rt, model, &a, &m))
+		done = sl_error_set(e, SL_STOP, "model '%s' has no version yet", model);
+	else if (version == 0 && m.previous == 0)
+		done = sl_error_set(e, SL_STOP, "model '%s' has no previous version to go back to", model);
+	if (done && version == 0)
+		version = m.previous;
+	if (done && version == m.version)
+		done = sl_error_set(e, SL_STOP, "version %" PRId64 " of model '%s' is the champion already", version, model);
+	done = done && sl_registry_describe(rt->data, model, version, &a, &now, e);
+	if (done) {
+		now.name = sl_text(model);
+		now.version = version;
+		now.sequence = m.sequence + 1;
+		now.previous = m.version;
+		now.candidate = m.candidate == version ? 0 : m.candidate;
+		now.reason = sl_text(reason);
+		done = announce(rt, &now, NULL, e);
+	}
+	sl_unlock(&rt->training->lock);
+	sl_arena_release(&a);
+	return done;
+}
