@@ -62,6 +62,8 @@ struct sl_trainer_def {
 	int64_t epochs, columns_log2, seed, folds;
 	double learning_rate, l2;
 	double tolerance; /* a new version whose select accuracy is lower than the champion's by more stays candidate */
+	const struct sl_setting *settings;
+	size_t setting_count;
 };
 
 /* A place the outside is called through. Kinds and their options grow with the
@@ -69,6 +71,8 @@ struct sl_trainer_def {
 struct sl_endpoint_def {
 	const char *name, *url;
 	int64_t in_flight, timeout_ms;
+	const struct sl_setting *settings; /* the url as written, ${NAME} not replaced */
+	size_t setting_count;
 };
 
 struct sl_topology {

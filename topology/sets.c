@@ -1,0 +1,131 @@
+/* sets.c -- `--set key=value` as changes of the parsed tree, before anything is read
+ * from it. So a value set on the command line passes through the same checks as one in the file,
+ * and an error names the --set where it would name a line.
+ *
+ *     partitions=4                       a top-level key
+ *     stream.commit_every=50ms           a key of a top-level map
+ *     topics.pairs.raw.segment=16MiB     names of topics hold dots: the last word is the key
+ *     dedupe.jaccard=0.7                 a step or trainer by its name
+ *     dedupe.to.unique=pairs.first       and deeper */
+#include "config.h"
+
+#define KEYS_MAX 4
+
+static const char *const sections[] = { "topology", "data",   "partitions", "inline",    "stream", "limits",
+					"metrics",  "topics", "ingest",     "endpoints", NULL };
+
+/* "a.b.c" into at most KEYS_MAX keys; 0: a key is empty or there are too many. */
+static size_t split(struct sl_arena *a, const char *path, const char **keys)
+{
+	for (size_t count = 0; count < KEYS_MAX;) {
+		size_t size = strcspn(path, ".");
+
+		if (size == 0)
+			return 0;
+		keys[count++] = sl_arena_print(a, "%.*s", (int)size, path);
+		if (path[size] == 0)
+			return count;
+		path += size + 1;
+	}
+	return 0;
+}
+
+/* topics.<name with dots>.<key> */
+static size_t split_topic(struct sl_arena *a, const char *path, const char **keys)
+{
+	const char *name = strchr(path, '.'), *key = strrchr(path, '.');
+
+	if (!name || key == name || key == name + 1 || key[1] == 0)
+		return 0;
+	keys[0] = "topics";
+	keys[1] = sl_arena_print(a, "%.*s", (int)(key - name - 1), name + 1);
+	keys[2] = sl_arena_print(a, "%s", key + 1);
+	return 3;
+}
+
+/* The step or trainer with this name. */
+static struct sl_node *named(const struct sl_node *list, const char *name)
+{
+	if (!list || list->kind != SL_NODE_LIST)
+		return NULL;
+	for (struct sl_node *n = list->first; n; n = n->next) {
+		const struct sl_node *own = sl_node_get(n, "name");
+
+		if (own && own->kind == SL_NODE_TEXT && strcmp(own->text, name) == 0)
+			return n;
+	}
+	return NULL;
+}
+
+/* Every first word there is, for the hint. */
+static const char *hint(struct sl_config *c, const char *word)
+{
+	const struct sl_node *lists[] = { sl_node_get(c->root, "steps"), sl_node_get(c->root, "trainers") };
+	size_t count = 0;
+	const char **words;
+
+	for (size_t i = 0; i < 2; i++)
+		count += lists[i] ? lists[i]->count : 0;
+	words = sl_arena_alloc(c->a, count * sizeof *words + sizeof sections);
+	count = 0;
+	for (size_t i = 0; i < 2; i++) {
+		for (const struct sl_node *n = lists[i] ? lists[i]->first : NULL; n; n = n->next) {
+			const struct sl_node *own = sl_node_get(n, "name");
+
+			if (own && own->kind == SL_NODE_TEXT)
+				words[count++] = own->text;
+		}
+	}
+	memcpy(words + count, sections, sizeof sections);
+	return sl_word_hint(c->a, word, words);
+}
+
+static bool is_section(const char *word)
+{
+	for (const char *const *s = sections; *s; s++)
+		if (strcmp(*s, word) == 0)
+			return true;
+	return false;
+}
+
+static bool apply(struct sl_config *c, const char *set)
+{
+	const char *equals = strchr(set, '='), *keys[KEYS_MAX], *path, *origin;
+	struct sl_node *at = c->root;
+	size_t count, from = 0;
+
+	origin = sl_arena_print(c->a, "--set %s", set);
+	if (!equals || equals == set)
+		return sl_error_set(c->e, SL_STOP, "%s: '%s' is not key=value, for example dedupe.jaccard=0.7", origin,
+				    set);
+	path = sl_arena_print(c->a, "%.*s", (int)(equals - set), set);
+	count = strncmp(path, "topics.", 7) == 0 ? split_topic(c->a, path, keys) : split(c->a, path, keys);
+	if (count == 0)
+		return sl_error_set(c->e, SL_STOP, "%s: '%s' is not a key: write step.key or topics.NAME.key", origin,
+				    path);
+	if (!is_section(keys[0])) {
+		at = named(sl_node_get(c->root, "steps"), keys[0]);
+		if (!at)
+			at = named(sl_node_get(c->root, "trainers"), keys[0]);
+		from = 1;
+	}
+	if (!at)
+		return sl_error_set(c->e, SL_STOP, "%s: no step, trainer or key '%s'%s", origin, keys[0],
+				    hint(c, keys[0]));
+	if (from == count)
+		return sl_error_set(c->e, SL_STOP, "%s: '%s' is a step or trainer: write %s.key=value", origin, path,
+				    path);
+	if (from == 1 && strcmp(keys[1], "name") == 0)
+		return sl_error_set(c->e, SL_STOP, "%s: a name is given in the file, its state hangs on it", origin);
+	if (!sl_node_put(c->a, at, keys + from, count - from, sl_arena_print(c->a, "%s", equals + 1), origin))
+		return sl_error_set(c->e, SL_STOP, "%s: '%s' leads through a value that has no keys", origin, path);
+	return true;
+}
+
+bool sl_config_sets(struct sl_config *c, const char *const *sets, size_t set_count)
+{
+	for (size_t i = 0; i < set_count; i++)
+		if (!apply(c, sets[i]))
+			return false;
+	return true;
+}
