@@ -232,8 +232,10 @@ static const struct sl_node *compile(struct compiler *c, avro_schema_t schema, c
 		ok = compile_union(c, n, schema, depth);
 	else if (n->wire == SL_WIRE_ARRAY || n->wire == SL_WIRE_MAP)
 		ok = compile_entries(c, n, schema, depth);
+	if (!ok)
+		return NULL;
 	n->least = least_size(n);
-	return ok ? n : NULL;
+	return n;
 }
 
 struct sl_decoder *sl_plan_new(const char *json, const struct sl_record *record, struct sl_error *e)
