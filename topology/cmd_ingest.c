@@ -189,8 +189,10 @@ static int files(const struct ingest_args *a, struct sl_ingest_options *options,
 		print_counts("in all", &sum);
 	}
 	json_decref(rows);
-	if (sl_command_stopped())
+	if (sl_command_stopped()) {
 		fprintf(stderr, "sluice: interrupted; the same command goes on from here\n");
+		code = SL_EXIT_FAILED;
+	}
 	return code == SL_EXIT_OK ? sl_command_flush() : code;
 }
 

@@ -317,7 +317,7 @@ static void header_count(struct sl_buf *headers, const char *name, int64_t value
 	sl_header_add(headers, name, sl_text(text));
 }
 
-static void dead_letter(struct ingest *in, const struct sl_line *line, const char *class, const char *why)
+static void dead_letter(struct ingest *in, const struct sl_line *line, const char *code, const char *why)
 {
 	struct sl_record record = { .time_ms = arrival_time(in), .key = sl_text(""), .value = line->text };
 	struct sl_buf *h = &in->headers;
@@ -330,8 +330,10 @@ static void dead_letter(struct ingest *in, const struct sl_line *line, const cha
 	sl_header_add(h, "__connect.errors.partition", sl_text("0"));
 	header_count(h, "__connect.errors.offset", line->number);
 	sl_header_add(h, "__connect.errors.stage", sl_text("ingest"));
-	sl_header_add(h, "__connect.errors.exception.class.name", sl_text(class));
-	sl_header_add(h, "__connect.errors.exception.message", sl_text(why));
+	sl_header_add(h, "__connect.errors.exception.class.name", sl_text(code));
+	sl_buf_clear(&in->value);
+	sl_buf_print(&in->value, "%s: %s", code, why);
+	sl_header_add(h, "__connect.errors.exception.message", sl_buf_bytes(&in->value));
 	sl_header_add(h, "sluice.file", sl_text(in->path));
 	header_count(h, "sluice.line", line->number);
 	sl_header_add(h, "sluice.source", in->source);
@@ -371,9 +373,9 @@ static bool add_pair(struct ingest *in, const struct sl_pair *p, const struct sl
 	sl_buf_clear(&in->value);
 	sl_pair_encode(p, &in->value);
 	if (in->value.size > (size_t)in->options->entry_max_bytes) {
-		snprintf(why, sizeof why, "too-large: %zu bytes as a record, at most %" PRId64 " may enter", in->value.size,
+		snprintf(why, sizeof why, "%zu bytes as a record, at most %" PRId64 " may enter", in->value.size,
 			 in->options->entry_max_bytes);
-		dead_letter(in, line, "sluice.TooLarge", why);
+		dead_letter(in, line, "too-large", why);
 		return false;
 	}
 	record.value = sl_buf_bytes(&in->value);
@@ -388,17 +390,17 @@ static void parse_line(struct ingest *in, const struct sl_line *line)
 	char text[128];
 
 	if (line->too_long) {
-		snprintf(text, sizeof text, "too-large: a line of %" PRIu64 " bytes, at most %" PRId64 " may enter",
+		snprintf(text, sizeof text, "a line of %" PRIu64 " bytes, at most %" PRId64 " may enter",
 			 line->size, in->options->entry_max_bytes);
-		dead_letter(in, line, "sluice.TooLarge", text);
+		dead_letter(in, line, "too-large", text);
 		return;
 	}
 	if (!sl_jsonl_parse(line->text, &in->options->keys, &in->arena, &parsed, &why)) {
-		dead_letter(in, line, "sluice.Malformed", why.text);
+		dead_letter(in, line, "malformed", why.text);
 		return;
 	}
 	if (parsed.pair_count + parsed.tie_count == 0)
-		dead_letter(in, line, "sluice.Malformed", "no-pair: the line holds no two answers to compare");
+		dead_letter(in, line, "no-pair", "the line holds no two answers to compare");
 	for (size_t i = 0; i < parsed.pair_count; i++) {
 		complete(in, &parsed.pairs[i], line, (int64_t)i);
 		if (add_pair(in, &parsed.pairs[i], line, &in->pairs)) {
