@@ -9,7 +9,7 @@
 #include <stdlib.h>
 
 /* Bounds the scratch of one sgemm: 16 MiB, or one query against all rows. */
-enum { SIMILARITIES_MAX = 1 << 22, QUERIES_MAX = 64 };
+enum { SIMILARITIES_MAX = 1 << 22, QUERIES_MAX = 128 };
 
 void *sl_cosine_put(struct sl_cosine *c, struct sl_id id, struct sl_id group, const void *vector, void *payload)
 {
@@ -63,12 +63,15 @@ double sl_cosine_dot(const float *a, const float *b, size_t dim)
 	return (lane[0] + lane[1]) + (lane[2] + lane[3]);
 }
 
-/* The k-th largest similarity among the rows of other groups; -infinity when
- * there are fewer. Rows that are not among the best so far, nearly all, cost one
- * comparison. */
-static float kth(const struct sl_cosine *c, const float *similarities, struct sl_id group, size_t k)
+/* The rows of other groups within SL_COSINE_SLACK of the k-th largest similarity, of
+ * all when there are fewer than k. One pass: a row is noted if it is near the k-th
+ * best so far, which only rises; the notes are sifted at the end. Nearly all rows
+ * cost one comparison. */
+static size_t shortlist(const struct sl_cosine *c, const float *similarities, struct sl_id group, size_t k,
+			uint32_t *rows)
 {
-	float best[SL_COSINE_K_MAX]; /* falling */
+	float best[SL_COSINE_K_MAX], cut = -INFINITY; /* best: falling */
+	size_t noted = 0, count = 0;
 
 	for (size_t i = 0; i < k; i++)
 		best[i] = -INFINITY;
@@ -76,13 +79,20 @@ static float kth(const struct sl_cosine *c, const float *similarities, struct sl
 		float s = similarities[row];
 		size_t i = k - 1;
 
-		if (!(s > best[k - 1]) || sl_id_equal(c->rows[row].group, group))
+		if (!(s >= cut) || sl_id_equal(c->rows[row].group, group))
+			continue;
+		rows[noted++] = (uint32_t)row;
+		if (!(s > best[k - 1]))
 			continue;
 		for (; i > 0 && s > best[i - 1]; i--)
 			best[i] = best[i - 1];
 		best[i] = s;
+		cut = best[k - 1] - SL_COSINE_SLACK;
 	}
-	return best[k - 1];
+	for (size_t i = 0; i < noted; i++)
+		if (similarities[rows[i]] >= cut)
+			rows[count++] = rows[i];
+	return count;
 }
 
 static int by_value_then_id(const void *a, const void *b)
@@ -95,19 +105,16 @@ static int by_value_then_id(const void *a, const void *b)
 }
 
 static void top_of_one(const struct sl_cosine *c, struct sl_cosine_query *q, const float *similarities, size_t k,
-		       struct sl_arena *scratch)
+		       uint32_t *rows, struct sl_arena *scratch)
 {
-	float cut = kth(c, similarities, q->group, k) - SL_COSINE_SLACK;
-	struct sl_cosine_hit *list = sl_arena_alloc(scratch, c->count * sizeof *list);
-	size_t count = 0;
+	size_t count = shortlist(c, similarities, q->group, k, rows);
+	struct sl_cosine_hit *list = sl_arena_alloc(scratch, count * sizeof *list);
 
-	for (size_t row = 0; row < c->count; row++) {
-		const struct sl_cosine_row *r = &c->rows[row];
+	for (size_t i = 0; i < count; i++) {
+		const struct sl_cosine_row *r = &c->rows[rows[i]];
 
-		if (!(similarities[row] >= cut) || sl_id_equal(r->group, q->group))
-			continue;
-		list[count++] =
-			(struct sl_cosine_hit){ r->id, sl_cosine_dot(q->vector, c->vectors + row * c->dim, c->dim),
+		list[i] =
+			(struct sl_cosine_hit){ r->id, sl_cosine_dot(q->vector, c->vectors + rows[i] * c->dim, c->dim),
 						r->payload };
 	}
 	qsort(list, count, sizeof *list, by_value_then_id);
@@ -116,9 +123,25 @@ static void top_of_one(const struct sl_cosine *c, struct sl_cosine_query *q, con
 	sl_arena_trim(scratch, list, 0);
 }
 
+/* similarities[count x rows]. A few queries are better done one by one: packing the
+ * rows for sgemm costs more than it saves. */
+static void similarities_of(struct sl_cosine *c, const float *vectors, size_t count)
+{
+	blasint rows = (blasint)c->count, dim = (blasint)c->dim;
+
+	if (count > 4)
+		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)count, rows, dim, 1, vectors, dim,
+			    c->vectors, dim, 0, c->similarities, rows);
+	else
+		for (size_t i = 0; i < count; i++)
+			cblas_sgemv(CblasRowMajor, CblasNoTrans, rows, dim, 1, c->vectors, dim, vectors + i * c->dim, 1,
+				    0, c->similarities + i * c->count, 1);
+}
+
 void sl_cosine_top(struct sl_cosine *c, struct sl_cosine_query *queries, size_t count, size_t k,
 		   struct sl_arena *scratch)
 {
+	uint32_t *rows = sl_arena_alloc(scratch, c->count * sizeof *rows);
 	size_t at_once;
 
 	assert(k >= 1 && k <= SL_COSINE_K_MAX);
@@ -137,11 +160,9 @@ void sl_cosine_top(struct sl_cosine *c, struct sl_cosine_query *queries, size_t 
 		size_t n = count - i < at_once ? count - i : at_once;
 
 		assert(queries[i + n - 1].vector == queries[i].vector + (n - 1) * c->dim);
-		cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, (blasint)n, (blasint)c->count, (blasint)c->dim, 1,
-			    queries[i].vector, (blasint)c->dim, c->vectors, (blasint)c->dim, 0, c->similarities,
-			    (blasint)c->count);
+		similarities_of(c, queries[i].vector, n);
 		for (size_t j = 0; j < n; j++)
-			top_of_one(c, &queries[i + j], c->similarities + j * c->count, k, scratch);
+			top_of_one(c, &queries[i + j], c->similarities + j * c->count, k, rows, scratch);
 	}
 }
 

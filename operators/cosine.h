@@ -1,6 +1,6 @@
 /* cosine.h -- the k nearest unit vectors, exactly, and the same bits for any batch.
  *
- * One sgemm of all queries against all rows is fast, but its last bits change
+ * One sgemm (few queries: sgemv) of the queries against all rows is fast, but its last bits change
  * with the shape of the batch. So it only makes a shortlist: every row within
  * SL_COSINE_SLACK of the k-th. The shortlist is computed again by one dot product
  * of fixed order and ranked by (value, id). Rounding in the sgemm of unit vectors of

@@ -19,7 +19,6 @@ enum {
 	COLUMN_BITS = 16,
 	COLUMNS = 1 << COLUMN_BITS,
 	GRAM_MIN = 3,
-	GRAM_MAX = 5,
 	WORD_BYTES_MAX = 64 /* longer "words" are data, not language: their beginning will do */
 };
 
@@ -38,68 +37,71 @@ void sl_vectorizer_release(struct sl_vectorizer *v)
 	*v = (struct sl_vectorizer){ 0 };
 }
 
-struct touched {
-	uint16_t *counts;
-	uint16_t *columns; /* each at most once: COLUMNS is room enough */
-	size_t count;
-};
-
-static inline void touch(struct touched *t, uint64_t hash)
+/* Counts one feature. Returns the new end of the list of columns; the entry is
+ * written before it is known to be new, so the list needs room for one more. */
+static inline uint16_t *touch(uint16_t *counts, uint16_t *end, uint64_t hash)
 {
 	uint16_t column = (uint16_t)(hash >> (64 - COLUMN_BITS));
-	uint16_t tf = t->counts[column];
+	uint16_t tf = counts[column];
 
-	t->columns[t->count] = column;
-	t->count += tf == 0;
-	t->counts[column] = (uint16_t)(tf + (tf < UINT16_MAX));
+	*end = column;
+	counts[column] = (uint16_t)(tf + (tf < UINT16_MAX));
+	return end + (tf == 0);
 }
 
-/* The n-grams of " word ": the spaces tell a beginning from a middle. */
-static void touch_grams(struct touched *t, const uint8_t *word, size_t size)
+/* Text has no NUL bytes, so grams of different length are different numbers. */
+#define GRAM_MASK(n) (((uint64_t)1 << 8 * (n)) - 1)
+#define GRAM_STEP 0x9e3779b97f4a7c15u
+
+/* The 3- to 5-grams of " word ": the spaces tell a beginning from a middle. */
+static inline uint16_t *touch_grams(uint16_t *counts, uint16_t *end, const uint8_t *word, size_t size)
 {
-	uint8_t padded[WORD_BYTES_MAX + 2 + 8] = { ' ' };
+	uint8_t padded[WORD_BYTES_MAX + 2 + 8];
+	uint64_t eight;
 
 	if (size > WORD_BYTES_MAX)
 		size = WORD_BYTES_MAX;
+	padded[0] = ' ';
 	memcpy(padded + 1, word, size);
+	memset(padded + 1 + size, 0, 9);
 	padded[size + 1] = ' ';
 	size += 2;
 	for (size_t i = 0; i + GRAM_MIN <= size; i++) {
-		uint64_t eight = sl_get_le64(padded + i);
+		size_t left = size - i;
 
-		for (size_t n = GRAM_MIN; n <= GRAM_MAX && i + n <= size; n++) {
-			uint64_t gram = (eight & (((uint64_t)1 << 8 * n) - 1)) | (uint64_t)n << 56;
-
-			gram *= 0x9e3779b97f4a7c15u;
-			touch(t, (gram ^ gram >> 32) * 0xd6e8feb86659fd93u);
-		}
+		memcpy(&eight, padded + i, sizeof eight);
+		end = touch(counts, end, (eight & GRAM_MASK(3)) * GRAM_STEP);
+		if (left > 3)
+			end = touch(counts, end, (eight & GRAM_MASK(4)) * GRAM_STEP);
+		if (left > 4)
+			end = touch(counts, end, (eight & GRAM_MASK(5)) * GRAM_STEP);
 	}
+	return end;
 }
 
 void sl_vectorize(struct sl_vectorizer *v, struct sl_bytes text, struct sl_arena *scratch, float *out)
 {
 	struct sl_bytes folded = sl_text_fold(scratch, text);
 	struct sl_words words = sl_words_of(scratch, folded);
-	struct touched t = { .counts = v->counts };
+	uint16_t *columns = sl_arena_alloc(scratch, (COLUMNS + 1) * sizeof *columns), *end = columns;
+	static const float sign[] = { -1, 1 };
 	double squares = 0;
 
-	/* One more: touch() writes before it knows whether the column is new. */
-	t.columns = sl_arena_alloc(scratch, (COLUMNS + 1) * sizeof *t.columns);
 	for (size_t i = 0; i < words.count; i++) {
-		touch(&t, words.at[i].hash);
+		end = touch(v->counts, end, words.at[i].hash);
 		if (i + 1 < words.count)
-			touch(&t, sl_ngram_hash(&words.at[i], 2));
-		touch_grams(&t, (const uint8_t *)folded.data + words.at[i].offset, words.at[i].size);
+			end = touch(v->counts, end, sl_ngram_hash(&words.at[i], 2));
+		end = touch_grams(v->counts, end, (const uint8_t *)folded.data + words.at[i].offset, words.at[i].size);
 	}
 
 	memset(out, 0, v->dim * sizeof *out);
-	for (size_t i = 0; i < t.count; i++) {
-		uint32_t column = t.columns[i];
+	for (const uint16_t *c = columns; c < end; c++) {
+		uint32_t column = *c;
 		uint16_t tf = v->counts[column];
 		float weight =
 			tf < sizeof v->weights / sizeof v->weights[0] ? v->weights[tf] : (float)(1 + log((double)tf));
 
-		out[column * v->dim >> COLUMN_BITS] += column & 1 ? weight : -weight;
+		out[column * v->dim >> COLUMN_BITS] += weight * sign[column & 1];
 		v->counts[column] = 0;
 	}
 	for (size_t i = 0; i < v->dim; i++)
@@ -110,5 +112,5 @@ void sl_vectorize(struct sl_vectorizer *v, struct sl_bytes text, struct sl_arena
 		for (size_t i = 0; i < v->dim; i++)
 			out[i] = (float)(out[i] * scale);
 	}
-	sl_arena_trim(scratch, t.columns, 0);
+	sl_arena_trim(scratch, columns, 0);
 }
