@@ -236,6 +236,7 @@ struct sl_lines *sl_lines_open(const char *path, size_t line_max_bytes, struct s
 	struct stat st;
 
 	l->line_max = line_max_bytes;
+	sl_buf_reserve(&l->window, CHUNK_BYTES); /* never NULL from here on */
 	l->fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
 	if (l->fd < 0 || fstat(l->fd, &st) < 0) {
 		sl_error_errno(e, SL_STOP, "cannot open '%s'", path);
