@@ -1,7 +1,12 @@
 /* features.h -- what the linear model sees of a pair: a sparse vector.
  *
  *     columns 0 .. 2^columns_log2 - 1    hashed words and word pairs of the answers
- *     the SL_STYLE_COUNT columns behind  style: length, lists, emphasis ...
+ *     SL_STYLE_COUNT columns behind      style: length, lists, emphasis ...
+ *     SL_DOMAINS times as many behind    the same once more for the pair's domain
+ *
+ * A domain (`domain`, or else `source`) has its own copy of the style columns,
+ * because style means different things to different people: in one set the longer
+ * answer wins, in another it loses.
  *
  * The vector is a difference, chosen - rejected, so swapping the answers negates
  * every value. It is negated to the bit, and listed in the same order: the order
@@ -16,6 +21,7 @@
 
 /* Changes with anything that changes a value: weights fit one version only. */
 #define SL_FEATURES_VERSION 1
+#define SL_DOMAINS 1024 /* domains are hashed into this many */
 #define SL_COLUMNS_LOG2_MIN 8
 #define SL_COLUMNS_LOG2_MAX 24
 
@@ -38,7 +44,7 @@ enum sl_style {
 
 struct sl_features {
 	uint32_t *columns; /* each at most once */
-	float *values;     /* never 0 */
+	float *values;
 	size_t count;
 	uint32_t words_chosen, words_rejected;
 };
@@ -46,7 +52,7 @@ struct sl_features {
 /* Columns in all, style included. */
 static inline size_t sl_columns(int columns_log2)
 {
-	return ((size_t)1 << columns_log2) + SL_STYLE_COUNT;
+	return ((size_t)1 << columns_log2) + (size_t)SL_STYLE_COUNT * (1 + SL_DOMAINS);
 }
 
 /* The features of a pair, in the arena. Any thread. */

@@ -7,7 +7,7 @@
  *     12  uint32    columns_log2
  *     16  uint32    number of style columns
  *     20  uint32    0
- *     24  float32 x (2^columns_log2 + style columns)
+ *     24  float32 x sl_columns(columns_log2)
  *
  * Training goes on in double, but what is evaluated, calibrated and served are
  * these float32 weights, so that a model read back gives the same bits. */

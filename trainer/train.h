@@ -20,13 +20,13 @@ struct sl_examples {
 
 struct sl_train_options {
 	uint64_t seed;
-	int64_t epochs;        /* 3 */
-	int64_t columns_log2;  /* 18: hashed n-gram columns */
-	double learning_rate;  /* alpha of FTRL-proximal (AdaGrad steps with an exact L2), see learner.h */
-	double l2;             /* strength, against the summed loss of one pass */
-	int64_t folds;         /* 5: cross-fitting of p on the examples themselves; 0: none */
-	int64_t cache_bytes;   /* 256 MiB: features kept between epochs; more examples are read again in every epoch
-	                          and shuffled in blocks of this size */
+	int64_t epochs;       /* 3 */
+	int64_t columns_log2; /* 18: hashed n-gram columns */
+	double learning_rate; /* alpha of FTRL-proximal (AdaGrad steps with an exact L2), see learner.h */
+	double l2;            /* strength, against the summed loss of one pass */
+	int64_t folds;        /* 5: cross-fitting of p on the examples themselves; 0: none */
+	int64_t cache_bytes;  /* 256 MiB: features kept between epochs; more examples are read again in every epoch
+				 and shuffled in blocks of this size */
 };
 void sl_train_options_default(struct sl_train_options *o);
 
@@ -40,14 +40,15 @@ struct sl_accuracy {
 struct sl_evaluation {
 	struct sl_accuracy model;
 	struct sl_accuracy longest_wins; /* more words in the answer text */
-	struct sl_accuracy first_wins;   /* the answer shown first upstream (meta.preferred_position), count 0 if unknown */
-	double mean_margin, loss;        /* -log sigmoid(margin / temperature), mean */
+	struct sl_accuracy
+		first_wins;       /* the answer shown first upstream (meta.preferred_position), count 0 if unknown */
+	double mean_margin, loss; /* -log sigmoid(margin / temperature), mean */
 };
 
 struct sl_train_report {
-	int64_t examples;    /* used for training */
-	int64_t seen;        /* examples read */
-	int64_t holdout;     /* left out because their group is in select or report */
+	int64_t examples;             /* used for training */
+	int64_t seen;                 /* examples read */
+	int64_t holdout;              /* left out because their group is in select or report */
 	double loss_first, loss_last; /* mean training loss of the first and last epoch */
 	double seconds;
 	struct sl_evaluation select, report; /* of the eval examples, by split */
@@ -66,8 +67,8 @@ bool sl_train_linear(const struct sl_train_options *o, const struct sl_examples 
 /* Cross-fitted (out-of-sample) margin of every example, by group fold, in order of
  * `examples`: called once per example. For gold.errors and for issue "posterior". */
 bool sl_train_cross_fit(const struct sl_train_options *o, const struct sl_examples *examples, void *arg,
-			void (*margin)(void *arg, const struct sl_pair *pair, double margin), struct sl_error *e)
-	SL_MUST_CHECK;
+			void (*margin)(void *arg, const struct sl_pair *pair, double margin),
+			struct sl_error *e) SL_MUST_CHECK;
 
 void sl_evaluate(const struct sl_model *m, const struct sl_examples *examples, enum sl_split split,
 		 struct sl_evaluation *out);
