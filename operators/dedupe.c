@@ -124,6 +124,53 @@ static bool is_empty(const struct texts *t, enum sl_part part, struct sl_arena *
 	return true;
 }
 
+static bool reject_empty(struct sl_task *task, const struct sl_pair *pair, const struct texts *t, struct sl_arena *a)
+{
+	static const char *const names[SL_PARTS] = { "prompt", "chosen", "rejected" };
+
+	for (int p = 0; p < SL_PARTS; p++)
+		if (is_empty(t, p, a)) {
+			sl_reject(task, pair, "empty %s: no message has any text", names[p]);
+			return true;
+		}
+	return false;
+}
+
+static uint64_t sequence_hash(struct sl_words words)
+{
+	return words.count ? sl_ngram_hash(words.at, words.count) : 0;
+}
+
+/* Reject answers with the same folded text; else tell them apart for good: by their
+ * words, which is cheap, or by their folded text where only signs differ. */
+static bool reject_equal(struct sl_task *task, const struct sl_pair *pair, const struct texts *t, struct sl_seen *me,
+			 struct sl_arena *a)
+{
+	me->chosen_key = sequence_hash(t->words[SL_CHOSEN]);
+	me->rejected_key = sequence_hash(t->words[SL_REJECTED]);
+	if (me->chosen_key != me->rejected_key)
+		return false;
+
+	struct sl_id chosen = sl_messages_key(&pair->chosen, a), rejected = sl_messages_key(&pair->rejected, a);
+
+	me->chosen_key = sl_get_le64(chosen.b);
+	me->rejected_key = sl_get_le64(rejected.b);
+	if (!sl_id_equal(chosen, rejected))
+		return false;
+	sl_reject(task, pair, "equal answers: chosen and rejected differ in case and spacing at most");
+	return true;
+}
+
+static struct sl_shingles shingles(const struct texts *t, enum sl_part part, const struct sl_pair *pair,
+				   struct sl_arena *a)
+{
+	struct sl_id whole = { { 0 } };
+
+	if (t->words[part].count < SL_SHINGLE_WORDS)
+		whole = part == SL_PROMPT ? pair->group : sl_messages_key(t->messages[part], a);
+	return sl_shingles_of(a, t->words[part], whole);
+}
+
 /* Contamination */
 
 /* The text of some words, cut at a character. */
@@ -202,7 +249,7 @@ static struct match find_exact(struct sl_task *task, struct dedupe *d, const str
 			continue;
 		best.row = row;
 		best.found = true;
-		best.swapped = row.chosen_key != me->chosen_key;
+		best.swapped = row.chosen_key == me->rejected_key;
 	}
 	return best;
 }
@@ -354,41 +401,21 @@ static void remember(struct sl_task *task, struct dedupe *d, const struct sl_see
 
 static void process_pair(struct sl_task *task, struct dedupe *d, const struct sl_pair *pair)
 {
-	struct texts t;
-	struct sl_id keys[SL_PARTS];
 	struct sl_seen me = { .id = pair->id, .pair_key = pair->pair_key, .gold = pair->gold.present };
 	uint32_t hashes[SL_PROBES];
+	struct texts t;
 	struct match m;
 
 	sl_arena_clear(&d->scratch);
 	read_part(&t, SL_PROMPT, &pair->prompt, &d->scratch);
 	read_part(&t, SL_CHOSEN, &pair->chosen, &d->scratch);
 	read_part(&t, SL_REJECTED, &pair->rejected, &d->scratch);
-	if (is_empty(&t, SL_PROMPT, &d->scratch)) {
-		sl_reject(task, pair, "empty prompt: no text in any message");
-		return;
-	}
-	if (is_empty(&t, SL_CHOSEN, &d->scratch)) {
-		sl_reject(task, pair, "empty chosen: no text in the chosen answer");
-		return;
-	}
-	if (is_empty(&t, SL_REJECTED, &d->scratch)) {
-		sl_reject(task, pair, "empty rejected: no text in the rejected answer");
-		return;
-	}
-	keys[SL_PROMPT] = pair->group;
-	keys[SL_CHOSEN] = sl_messages_key(&pair->chosen, &d->scratch);
-	keys[SL_REJECTED] = sl_messages_key(&pair->rejected, &d->scratch);
-	if (sl_id_equal(keys[SL_CHOSEN], keys[SL_REJECTED])) {
-		sl_reject(task, pair, "equal answers: chosen and rejected differ in case and spacing at most");
-		return;
-	}
-	if (set_aside_contaminated(task, d, pair, &t))
+	if (reject_empty(task, pair, &t, &d->scratch) || reject_equal(task, pair, &t, &me, &d->scratch) ||
+	    set_aside_contaminated(task, d, pair, &t))
 		return;
 
 	for (int p = 0; p < SL_PARTS; p++)
-		me.part[p] = sl_shingles_of(&d->scratch, t.words[p], keys[p]);
-	me.chosen_key = sl_get_le64(keys[SL_CHOSEN].b);
+		me.part[p] = shingles(&t, p, pair, &d->scratch);
 	sl_minhash_bands(&d->minhash, me.part[SL_PROMPT], me.part[SL_CHOSEN], me.part[SL_REJECTED], me.bands);
 	sl_index_hashes(&me, hashes);
 	sl_index_prefetch(&d->index, hashes);

@@ -11,7 +11,8 @@ enum sl_part { SL_PROMPT, SL_CHOSEN, SL_REJECTED, SL_PARTS };
 struct sl_seen {
 	struct sl_id id;
 	struct sl_id pair_key;
-	uint64_t chosen_key; /* of the folded chosen answer: which way round an exact copy is */
+	uint64_t chosen_key;   /* of the chosen answer: tells which way round an exact copy is */
+	uint64_t rejected_key; /* not stored */
 	bool gold;
 	uint32_t bands[SL_BANDS];
 	struct sl_shingles part[SL_PARTS];
