@@ -95,7 +95,8 @@ static bool find_owner(struct sl_client *c, struct sl_error *e)
 		}
 		if (waited >= PATIENCE_MS) {
 			*e = busy; /* names DIR/LOCK and the process */
-			return sl_error_in(e, "waited %" PRId64 " s, '%s' does not listen", waited / 1000, c->socket_path);
+			return sl_error_in(e, "waited %" PRId64 " s, '%s' does not listen", waited / 1000,
+					   c->socket_path);
 		}
 		pause_ms(pause);
 		waited += pause;
@@ -234,8 +235,8 @@ bool sl_client_ingest(struct sl_client *c, const struct sl_ingest_append *a, str
 	return marked || strange(e, "a mark");
 }
 
-bool sl_client_ingest_mark(struct sl_client *c, struct sl_bytes source, struct sl_id head,
-			   struct sl_ingest_mark *mark, struct sl_error *e)
+bool sl_client_ingest_mark(struct sl_client *c, struct sl_bytes source, struct sl_id head, struct sl_ingest_mark *mark,
+			   struct sl_error *e)
 {
 	struct sl_buf target = { 0 }, body = { 0 };
 	enum asked asked;
@@ -253,8 +254,7 @@ bool sl_client_ingest_mark(struct sl_client *c, struct sl_bytes source, struct s
 	return sl_wire_mark_unhex(c->response.mark, mark) || strange(e, "a mark");
 }
 
-bool sl_client_append(struct sl_client *c, int topic, const struct sl_record *records, size_t count,
-		      struct sl_error *e)
+bool sl_client_append(struct sl_client *c, int topic, const struct sl_record *records, size_t count, struct sl_error *e)
 {
 	struct sl_buf target = { 0 }, body = { 0 };
 	enum asked asked;
@@ -307,8 +307,7 @@ bool sl_client_train(struct sl_client *c, const char *model, const char *reason,
 	return asked == ASKED_OK;
 }
 
-bool sl_client_promote(struct sl_client *c, const char *model, int64_t version, const char *reason,
-		       struct sl_error *e)
+bool sl_client_promote(struct sl_client *c, const char *model, int64_t version, const char *reason, struct sl_error *e)
 {
 	struct sl_buf target = { 0 };
 	enum asked asked;

@@ -18,8 +18,8 @@
 struct sl_client;
 
 /* `topology` and `data` are borrowed; data NULL: the topology's. NULL on failure. */
-struct sl_client *sl_client_open(const struct sl_topology *topology, const char *data, struct sl_error *e)
-	SL_MUST_CHECK;
+struct sl_client *sl_client_open(const struct sl_topology *topology, const char *data,
+				 struct sl_error *e) SL_MUST_CHECK;
 void sl_client_close(struct sl_client *c);
 /* True: a process of its own owns the folder, we only ask it. */
 bool sl_client_remote(const struct sl_client *c);
@@ -28,8 +28,8 @@ bool sl_client_fetch(struct sl_client *c, int topic, int32_t partition, int64_t 
 		     struct sl_buf *frames, int64_t *next, int64_t *end, struct sl_error *e) SL_MUST_CHECK;
 bool sl_client_ingest(struct sl_client *c, const struct sl_ingest_append *a, struct sl_ingest_mark *mark,
 		      struct sl_error *e) SL_MUST_CHECK;
-bool sl_client_ingest_mark(struct sl_client *c, struct sl_bytes source, struct sl_id head,
-			   struct sl_ingest_mark *mark, struct sl_error *e) SL_MUST_CHECK;
+bool sl_client_ingest_mark(struct sl_client *c, struct sl_bytes source, struct sl_id head, struct sl_ingest_mark *mark,
+			   struct sl_error *e) SL_MUST_CHECK;
 bool sl_client_append(struct sl_client *c, int topic, const struct sl_record *records, size_t count,
 		      struct sl_error *e) SL_MUST_CHECK;
 bool sl_client_status(struct sl_client *c, struct sl_buf *json, struct sl_error *e) SL_MUST_CHECK;

@@ -42,11 +42,11 @@ struct sighting {
 
 struct explain {
 	struct sl_session *s;
-	struct sl_bytes needle;           /* to be found in the bytes */
-	char digits[SL_ID_HEX_SIZE];      /* of the id; "" when looking by meta */
+	struct sl_bytes needle;      /* to be found in the bytes */
+	char digits[SL_ID_HEX_SIZE]; /* of the id; "" when looking by meta */
 	struct sl_bytes meta_key, meta_value;
-	struct sl_arena arena;            /* the sightings */
-	struct sighting *sightings;       /* from malloc */
+	struct sl_arena arena;      /* the sightings */
+	struct sighting *sightings; /* from malloc */
 	size_t count, capacity;
 };
 
@@ -57,7 +57,8 @@ static bool meta_matches(const struct explain *x, const struct sl_pair *p)
 	json_t *value;
 	bool same = false;
 
-	json_object_foreach(meta, key, value) {
+	json_object_foreach(meta, key, value)
+	{
 		char *text;
 
 		if (!sl_is(x->meta_key, key))
@@ -218,12 +219,13 @@ static void print_life(const struct sl_pair *p)
 		const struct sl_score *s = &p->scores[i];
 		double margin = s->chosen - s->rejected;
 
-		printf("  score     %.*s version %" PRId64 ": margin %+.4f, p(chosen) %.3f\n", TEXT(s->model), s->version,
-		       margin, sl_sigmoid(margin / (s->temperature > 0 ? s->temperature : 1)));
+		printf("  score     %.*s version %" PRId64 ": margin %+.4f, p(chosen) %.3f\n", TEXT(s->model),
+		       s->version, margin, sl_sigmoid(margin / (s->temperature > 0 ? s->temperature : 1)));
 	}
 	if (p->judgement.present && p->judgement.asked)
 		printf("  judgement %.*s (%zu votes)\n",
-		       TEXT(p->judgement.verdict.data ? p->judgement.verdict : sl_text("none")), p->judgement.vote_count);
+		       TEXT(p->judgement.verdict.data ? p->judgement.verdict : sl_text("none")),
+		       p->judgement.vote_count);
 	for (size_t i = 0; p->judgement.present && i < p->judgement.vote_count; i++) {
 		const struct sl_vote *v = &p->judgement.votes[i];
 
@@ -264,7 +266,8 @@ static void print_text(const struct explain *x)
 			printf("  dead      by %.*s: %.*s\n", TEXT(x->sightings[i].step), TEXT(x->sightings[i].reason));
 	for (size_t i = 0; i < x->count; i++)
 		printf("  %-9s %s partition %d offset %" PRId64 "%s\n", "stored", x->sightings[i].topic,
-		       x->sightings[i].partition, x->sightings[i].offset, &x->sightings[i] == last ? " (the latest)" : "");
+		       x->sightings[i].partition, x->sightings[i].offset,
+		       &x->sightings[i] == last ? " (the latest)" : "");
 }
 
 static void print_json(const struct explain *x)
@@ -323,7 +326,8 @@ static int explain(struct explain *x, bool json)
 	if (!search(x, &e))
 		return sl_command_failed(&e);
 	if (x->count == 0) {
-		sl_error_set(&e, SL_STOP, "no record of this pair is stored; lines that could not be read are in dead.ingest");
+		sl_error_set(&e, SL_STOP,
+			     "no record of this pair is stored; lines that could not be read are in dead.ingest");
 		return sl_command_failed(&e);
 	}
 	if (several(x))

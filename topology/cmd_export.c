@@ -87,7 +87,8 @@ static void note(struct latest_index *x, const struct latest *l)
 
 /* -- Export --------------------------------------------------------------------------- */
 
-struct export {
+struct export
+{
 	const struct export_args *args;
 	const struct sl_topic *topic;
 	struct sl_topic_walk walk;
@@ -343,8 +344,8 @@ static int export_topic(const struct export_args *a, struct sl_session *s, struc
 	else if (!a->output)
 		code = sl_command_flush();
 	if (code == SL_EXIT_OK)
-		fprintf(stderr, "sluice: %" PRId64 " records of '%s'%s%s\n", x->written, a->topic, a->output ? " in " : "",
-			a->output ? a->output : "");
+		fprintf(stderr, "sluice: %" PRId64 " records of '%s'%s%s\n", x->written, a->topic,
+			a->output ? " in " : "", a->output ? a->output : "");
 	sl_topic_walk_close(&x->walk);
 	return code;
 }

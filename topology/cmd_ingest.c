@@ -29,11 +29,14 @@ static const struct sl_arg args[] = {
 	  offsetof(struct ingest_args, time) },
 	{ "prompt-key", 0, SL_ARG_TEXT, "KEY", "where the prompt is; keys may be dotted paths",
 	  offsetof(struct ingest_args, keys.prompt) },
-	{ "chosen-key", 0, SL_ARG_TEXT, "KEY", "where the preferred answer is", offsetof(struct ingest_args, keys.chosen) },
-	{ "rejected-key", 0, SL_ARG_TEXT, "KEY", "where the other answer is", offsetof(struct ingest_args, keys.rejected) },
+	{ "chosen-key", 0, SL_ARG_TEXT, "KEY", "where the preferred answer is",
+	  offsetof(struct ingest_args, keys.chosen) },
+	{ "rejected-key", 0, SL_ARG_TEXT, "KEY", "where the other answer is",
+	  offsetof(struct ingest_args, keys.rejected) },
 	{ "domain-key", 0, SL_ARG_TEXT, "KEY", "where the domain is", offsetof(struct ingest_args, keys.domain) },
 	{ "source-key", 0, SL_ARG_TEXT, "KEY", "where the source is", offsetof(struct ingest_args, keys.source) },
-	{ "origin-key", 0, SL_ARG_TEXT, "KEY", "where the origin of the label is", offsetof(struct ingest_args, keys.origin) },
+	{ "origin-key", 0, SL_ARG_TEXT, "KEY", "where the origin of the label is",
+	  offsetof(struct ingest_args, keys.origin) },
 	{ "margin-key", 0, SL_ARG_TEXT, "KEY", "where the margin is", offsetof(struct ingest_args, keys.margin) },
 	SL_COMMON_ARGS,
 };
@@ -208,8 +211,8 @@ static int run(void *self, const struct sl_texts *words)
 	if (a->time) {
 		options.time_given = true;
 		if (!parse_time(a->time, &options.time_ms))
-			return sl_command_usage("--time wants 2026-01-02T03:04:05Z or milliseconds since 1970, not '%s'",
-						a->time);
+			return sl_command_usage(
+				"--time wants 2026-01-02T03:04:05Z or milliseconds since 1970, not '%s'", a->time);
 	}
 	sl_command_catch_signals(NULL, NULL);
 	code = sl_command_open(&a->common, &s);

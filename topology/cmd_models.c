@@ -30,7 +30,8 @@ static bool trained(const struct sl_topology *t, const char *name)
 		}
 		sl_buf_print(&known, "%s%s", i ? ", " : "", t->trainers[i].name);
 	}
-	sl_command_usage("the topology trains no model '%s'; it trains: %s", name, known.size ? sl_buf_text(&known) : "none");
+	sl_command_usage("the topology trains no model '%s'; it trains: %s", name,
+			 known.size ? sl_buf_text(&known) : "none");
 	sl_buf_release(&known);
 	return false;
 }
@@ -82,9 +83,9 @@ static bool candidate(struct sl_session *s, const char *name, int64_t *version, 
 	if (!status)
 		return false;
 	*version = 0;
-	json_array_foreach(json_object_get(status, "models"), i, model)
-		if (strcmp(sl_json_text(model, "name"), name) == 0)
-			*version = sl_json_count(model, "candidate");
+	json_array_foreach(json_object_get(status, "models"), i,
+			   model) if (strcmp(sl_json_text(model, "name"), name) == 0) *version =
+		sl_json_count(model, "candidate");
 	json_decref(status);
 	return *version > 0 || sl_error_set(e, SL_STOP, "model '%s' has no candidate: name a version", name);
 }
@@ -126,8 +127,8 @@ static int models_run(void *self, const struct sl_texts *words)
 		if (!name)
 			code = list(m, &s);
 		else
-			code = trained(s.topology, name) ? move(m, &s, name, strcmp(verb, "rollback") == 0, version) :
-							SL_EXIT_USAGE;
+			code = trained(s.topology, name) ? move(m, &s, name, strcmp(verb, "rollback") == 0, version)
+							 : SL_EXIT_USAGE;
 	}
 	sl_command_close(&s);
 	return code;
@@ -164,7 +165,8 @@ const struct sl_command sl_command_models = {
 	.name = "models",
 	.usage = "list | promote NAME [VERSION] | rollback NAME",
 	.summary = "list the models; move the champion to a version or back to the previous one",
-	.more = "`promote` without a version takes the candidate. Versions never change; promotion and rollback move the alias `champion`, and running steps\n"
+	.more = "`promote` without a version takes the candidate. Versions never change; promotion and rollback move "
+		"the alias `champion`, and running steps\n"
 		"swap to it between two transactions. `models list` shows the candidate and the previous one.",
 	.args = args,
 	.self_size = sizeof(struct models),

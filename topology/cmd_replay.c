@@ -77,8 +77,8 @@ static bool add(struct replay *x, struct sl_pair *p, const struct sl_record *fro
 	trail[p->trail_count] = (struct sl_trail){
 		.step = sl_text("replay"),
 		.outcome = sl_text(x->args->into),
-		.reason = sl_text(sl_arena_print(&x->arena, "replay: from %s partition %d offset %" PRId64, x->args->topic,
-						 partition, from->offset)),
+		.reason = sl_text(sl_arena_print(&x->arena, "replay: from %s partition %d offset %" PRId64,
+						 x->args->topic, partition, from->offset)),
 		.pass = pass + 1,
 	};
 	p->trail = trail;
@@ -157,8 +157,9 @@ static int replay(struct replay *x)
 	if (t->topics[from].inlined || from == t->models)
 		return sl_command_usage("topic '%s' holds no stored pairs", a->topic);
 	if (t->topics[x->to].inlined)
-		return sl_command_usage("step '%s' runs inside step '%s' and reads no stored topic: replay into '%s'", a->into,
-					t->steps[t->steps[step].host].name, t->steps[t->steps[step].host].name);
+		return sl_command_usage("step '%s' runs inside step '%s' and reads no stored topic: replay into '%s'",
+					a->into, t->steps[t->steps[step].host].name,
+					t->steps[t->steps[step].host].name);
 	sl_topic_walk_open(&walk, x->s->client, t, from);
 	while (done && (!a->limit || x->replayed + (int64_t)x->batched < a->limit) && sl_topic_walk_next(&walk, &r, &e))
 		done = !r.value.data || one(x, &r, walk.partition, &e);
@@ -167,8 +168,8 @@ static int replay(struct replay *x)
 	if (!done)
 		sl_command_failed(&e);
 	if (a->common.json)
-		printf("{\"replayed\": %" PRId64 ", \"left\": %" PRId64 ", \"unreadable\": %" PRId64 "}\n", x->replayed, x->left,
-		       x->unreadable);
+		printf("{\"replayed\": %" PRId64 ", \"left\": %" PRId64 ", \"unreadable\": %" PRId64 "}\n", x->replayed,
+		       x->left, x->unreadable);
 	else
 		printf("%" PRId64 " records of '%s' replayed into '%s', %" PRId64 " left out by --where, %" PRId64
 		       " still unreadable\n",

@@ -22,16 +22,30 @@ struct sl_common {
 	bool json, help;
 };
 
-#define SL_COMMON_ARGS \
-	{ "topology", 't', SL_ARG_TEXT, "FILE", "topology file (default topology/curate.yaml)", \
-	  offsetof(struct sl_common, topology) }, \
-	{ "data", 0, SL_ARG_TEXT, "DIR", "data folder (default: the topology's, sluice-data)", \
-	  offsetof(struct sl_common, data) }, \
-	{ "set", 0, SL_ARG_LIST, "STEP.KEY=VALUE", "override an option of the topology; repeatable", \
-	  offsetof(struct sl_common, sets) }, \
-	{ "json", 0, SL_ARG_FLAG, NULL, "print the result as JSON", offsetof(struct sl_common, json) }, \
-	{ "help", 'h', SL_ARG_FLAG, NULL, "print this help", offsetof(struct sl_common, help) }, \
-	{ NULL, 0, SL_ARG_FLAG, NULL, NULL, 0 }
+#define SL_COMMON_ARGS                                                                                                 \
+	{ "topology",                                                                                                  \
+	  't',                                                                                                         \
+	  SL_ARG_TEXT,                                                                                                 \
+	  "FILE",                                                                                                      \
+	  "topology file (default topology/curate.yaml)",                                                              \
+	  offsetof(struct sl_common, topology) },                                                                      \
+		{ "data",                                                                                              \
+		  0,                                                                                                   \
+		  SL_ARG_TEXT,                                                                                         \
+		  "DIR",                                                                                               \
+		  "data folder (default: the topology's, sluice-data)",                                                \
+		  offsetof(struct sl_common, data) },                                                                  \
+		{ "set",                                                                                               \
+		  0,                                                                                                   \
+		  SL_ARG_LIST,                                                                                         \
+		  "STEP.KEY=VALUE",                                                                                    \
+		  "override an option of the topology; repeatable",                                                    \
+		  offsetof(struct sl_common, sets) },                                                                  \
+		{ "json", 0, SL_ARG_FLAG, NULL, "print the result as JSON", offsetof(struct sl_common, json) },        \
+		{ "help", 'h', SL_ARG_FLAG, NULL, "print this help", offsetof(struct sl_common, help) },               \
+	{                                                                                                              \
+		NULL, 0, SL_ARG_FLAG, NULL, NULL, 0                                                                    \
+	}
 
 struct sl_command {
 	const char *name;

@@ -127,12 +127,12 @@ static enum MHD_Result access_handler(void *arg, struct MHD_Connection *connecti
 		return MHD_YES;
 	}
 	if (!begin(h, x))
-		return refuse(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "retry", "the owner of the data folder is leaving");
+		return refuse(connection, MHD_HTTP_SERVICE_UNAVAILABLE, "retry",
+			      "the owner of the data folder is leaving");
 	return answer(h, connection, path, method, x);
 }
 
-static void completed(void *arg, struct MHD_Connection *connection, void **state,
-		      enum MHD_RequestTerminationCode code)
+static void completed(void *arg, struct MHD_Connection *connection, void **state, enum MHD_RequestTerminationCode code)
 {
 	struct sl_http *h = arg;
 	struct exchange *x = *state;
@@ -225,7 +225,8 @@ bool sl_request_count(const struct sl_request *r, const char *name, int64_t most
 		return sl_error_set(e, SL_STOP, "the request has no '%s'", name);
 	for (const char *p = text; *p; p++) {
 		if (*p < '0' || *p > '9' || *value > (most - (*p - '0')) / 10)
-			return sl_error_set(e, SL_STOP, "'%s' must be a whole number in 0 .. %lld", name, (long long)most);
+			return sl_error_set(e, SL_STOP, "'%s' must be a whole number in 0 .. %lld", name,
+					    (long long)most);
 		*value = *value * 10 + (*p - '0');
 	}
 	return true;

@@ -42,8 +42,8 @@ void sl_http_stop(struct sl_http *h);
 const char *sl_request_query(const struct sl_request *r, const char *name);
 const char *sl_request_header(const struct sl_request *r, const char *name);
 /* A query parameter as a whole number in 0 .. most. */
-bool sl_request_count(const struct sl_request *r, const char *name, int64_t most, int64_t *value, struct sl_error *e)
-	SL_MUST_CHECK;
+bool sl_request_count(const struct sl_request *r, const char *name, int64_t most, int64_t *value,
+		      struct sl_error *e) SL_MUST_CHECK;
 
 /* A listening Unix socket at `path`, mode 0600; whatever was there is replaced. -1 on failure. */
 int sl_http_listen_unix(const char *path, struct sl_error *e);

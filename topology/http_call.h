@@ -23,8 +23,8 @@ enum sl_http_outcome {
 };
 
 /* `topology` goes into a header of every request. NULL on failure. */
-struct sl_http_caller *sl_http_caller_new(const char *socket_path, const char *topology, struct sl_error *e)
-	SL_MUST_CHECK;
+struct sl_http_caller *sl_http_caller_new(const char *socket_path, const char *topology,
+					  struct sl_error *e) SL_MUST_CHECK;
 void sl_http_caller_free(struct sl_http_caller *h);
 /* `body` absent: GET; else POST. `target` is path and query, escaped. Clears and fills `response`. */
 enum sl_http_outcome sl_http_call(struct sl_http_caller *h, const char *target, struct sl_bytes body,

@@ -25,7 +25,7 @@ struct ingest {
 	struct sl_id head;
 	struct sl_lines *lines;
 	struct sl_ingest_mark done, mark;
-	bool changed; /* what is done is not there any more */
+	bool changed;                    /* what is done is not there any more */
 	struct sl_buf pairs, ties, dead; /* frames */
 	struct sl_buf value, headers;    /* scratch */
 	int64_t batch_lines;
@@ -349,11 +349,9 @@ static void dead_letter(struct ingest *in, const struct sl_line *line, const cha
 
 static void complete(struct ingest *in, struct sl_pair *p, const struct sl_line *line, int64_t item)
 {
-	p->arrival = (struct sl_arrival){ .file = sl_text(in->path),
-					  .line = line->number,
-					  .item = item,
-					  .partition = -1,
-					  .offset = -1 };
+	p->arrival = (struct sl_arrival){
+		.file = sl_text(in->path), .line = line->number, .item = item, .partition = -1, .offset = -1
+	};
 	p->time_ms = arrival_time(in);
 	if (in->options->source || !p->source.data)
 		p->source = in->source;
@@ -390,8 +388,8 @@ static void parse_line(struct ingest *in, const struct sl_line *line)
 	char text[128];
 
 	if (line->too_long) {
-		snprintf(text, sizeof text, "a line of %" PRIu64 " bytes, at most %" PRId64 " may enter",
-			 line->size, in->options->entry_max_bytes);
+		snprintf(text, sizeof text, "a line of %" PRIu64 " bytes, at most %" PRId64 " may enter", line->size,
+			 in->options->entry_max_bytes);
 		dead_letter(in, line, "too-large", text);
 		return;
 	}
@@ -433,10 +431,11 @@ static bool append(struct ingest *in, const struct sl_ingest_append *a, struct s
 		if (same_mark(&found, &a->after))
 			return true;
 		if (!same_mark(&found, &a->before))
-			return sl_error_set(e, SL_STOP,
-					    "another process ingests the same file at this moment (it is at byte %" PRIu64
-					    "); wait for it",
-					    found.position);
+			return sl_error_set(
+				e, SL_STOP,
+				"another process ingests the same file at this moment (it is at byte %" PRIu64
+				"); wait for it",
+				found.position);
 	}
 	return false;
 }

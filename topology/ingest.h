@@ -47,7 +47,7 @@ struct sl_ingest_options {
 	const char *source; /* NULL: the line's, else the file's base name */
 	bool gold;          /* every line is a gold pair */
 	bool time_given;
-	int64_t time_ms;    /* arrival time when given; else now */
+	int64_t time_ms; /* arrival time when given; else now */
 	struct sl_keys keys;
 	int64_t entry_max_bytes;
 	int64_t batch_lines; /* 0: 1000 */

@@ -24,7 +24,8 @@ static bool ready(struct sl_runtime *rt, struct sl_buf *why, struct sl_error *e)
 		return false;
 	}
 	status = json_loadb((const char *)text.data, text.size, 0, NULL);
-	json_array_foreach(json_object_get(status, "steps"), i, step) {
+	json_array_foreach(json_object_get(status, "steps"), i, step)
+	{
 		const char *state = json_string_value(json_object_get(step, "state"));
 		const char *name = json_string_value(json_object_get(step, "name"));
 		const char *wait = json_string_value(json_object_get(step, "wait"));

@@ -40,7 +40,8 @@ static bool find_topic(struct sl_runtime *rt, const struct sl_request *q, int *t
 		return sl_error_set(e, SL_STOP, "the request has no 'topic'");
 	*topic = sl_topology_topic(sl_runtime_topology(rt), name);
 	if (*topic < 0)
-		return sl_error_set(e, SL_STOP, "topic '%.249s' is unknown to the process that owns the data folder", name);
+		return sl_error_set(e, SL_STOP, "topic '%.249s' is unknown to the process that owns the data folder",
+				    name);
 	return true;
 }
 
@@ -71,8 +72,7 @@ static bool mark(struct sl_runtime *rt, const struct sl_request *q, struct sl_re
 	struct sl_bytes source;
 	struct sl_id head;
 
-	if (!sl_wire_key_decode(q->body, &source, &head, e) ||
-	    !sl_runtime_ingest_mark(rt, source, head, &found, e))
+	if (!sl_wire_key_decode(q->body, &source, &head, e) || !sl_runtime_ingest_mark(rt, source, head, &found, e))
 		return false;
 	set_mark(r, &found);
 	return true;
@@ -159,8 +159,8 @@ static const struct {
 	const char *method, *path;
 	route_run *run;
 } routes[] = {
-	{ "GET", "/v1/fetch", fetch },	 { "POST", "/v1/mark", mark },	   { "POST", "/v1/ingest", ingest },
-	{ "POST", "/v1/append", append }, { "GET", "/v1/status", status }, { "POST", "/v1/train", train },
+	{ "GET", "/v1/fetch", fetch },      { "POST", "/v1/mark", mark },    { "POST", "/v1/ingest", ingest },
+	{ "POST", "/v1/append", append },   { "GET", "/v1/status", status }, { "POST", "/v1/train", train },
 	{ "POST", "/v1/promote", promote },
 };
 
@@ -171,8 +171,9 @@ static bool same_topology(struct sl_runtime *rt, const struct sl_request *q, str
 
 	if (!asked || strcmp(asked, ours) == 0)
 		return true;
-	return sl_error_set(e, SL_STOP, "the data folder is served with topology '%s', not '%.100s': use its file with -t",
-			    ours, asked);
+	return sl_error_set(e, SL_STOP,
+			    "the data folder is served with topology '%s', not '%.100s': use its file with -t", ours,
+			    asked);
 }
 
 static void fail(struct sl_reply *r, int http_status, const struct sl_error *e)

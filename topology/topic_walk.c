@@ -42,7 +42,8 @@ static bool fetch(struct sl_topic_walk *w, struct sl_error *e)
 			continue;
 		sl_buf_clear(&w->frames);
 		w->at = 0;
-		if (!sl_client_fetch(w->client, w->topic, w->partition, w->next, FETCH_BYTES, &w->frames, &next, &now, e)) {
+		if (!sl_client_fetch(w->client, w->topic, w->partition, w->next, FETCH_BYTES, &w->frames, &next, &now,
+				     e)) {
 			if (e->verdict == SL_OK)
 				e->verdict = SL_STOP;
 			return false;

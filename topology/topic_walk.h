@@ -28,8 +28,8 @@ struct sl_where {
 	struct sl_bytes key, value; /* absent key: everything */
 };
 /* `keys`: NULL-ended words that are allowed. */
-bool sl_where_parse(const char *text, const char *const *keys, struct sl_where *where, struct sl_error *e)
-	SL_MUST_CHECK;
+bool sl_where_parse(const char *text, const char *const *keys, struct sl_where *where,
+		    struct sl_error *e) SL_MUST_CHECK;
 /* source, domain, step (of a trail line or dead letter), code (up to the colon of the last reason). */
 bool sl_where_holds(const struct sl_where *where, const struct sl_pair *p, const struct sl_record *record);
 /* The reason of a dead letter, else of the last trail line; absent if neither. */

@@ -158,7 +158,8 @@ bool sl_wire_ingest_decode(struct sl_bytes body, struct sl_ingest_append *a, str
 	if (!take_mark(&body, &a->before) || !take_mark(&body, &a->after))
 		return sl_error_set(e, SL_STOP, "the request's body does not hold two marks behind the head");
 	if (!take_sized(&body, &a->pairs) || !take_sized(&body, &a->ties) || !take_sized(&body, &a->dead) || body.size)
-		return sl_error_set(e, SL_STOP, "the request's body does not hold three runs of frames behind the marks");
+		return sl_error_set(e, SL_STOP,
+				    "the request's body does not hold three runs of frames behind the marks");
 	if (!frames_whole(a->pairs) || !frames_whole(a->ties) || !frames_whole(a->dead))
 		return sl_error_set(e, SL_STOP, "the request's body holds a malformed frame");
 	return true;
@@ -223,8 +224,9 @@ void sl_wire_error_decode(struct sl_bytes json, long http_status, struct sl_erro
 			if (strcmp(verdicts[i].word, word) == 0)
 				e->verdict = verdicts[i].verdict;
 	} else {
-		sl_error_set(e, SL_STOP, "the owner of the data folder answered with HTTP status %ld: '%.*s'", http_status,
-			     (int)(json.size < 80 ? json.size : 80), json.data ? (const char *)json.data : "");
+		sl_error_set(e, SL_STOP, "the owner of the data folder answered with HTTP status %ld: '%.*s'",
+			     http_status, (int)(json.size < 80 ? json.size : 80),
+			     json.data ? (const char *)json.data : "");
 	}
 	json_decref(object);
 }

@@ -31,16 +31,16 @@ void sl_wire_mark_hex(const struct sl_ingest_mark *mark, char to[2 * SL_WIRE_MAR
 bool sl_wire_mark_unhex(const char *hex, struct sl_ingest_mark *mark);
 
 void sl_wire_key_encode(struct sl_bytes source, struct sl_id head, struct sl_buf *to);
-bool sl_wire_key_decode(struct sl_bytes body, struct sl_bytes *source, struct sl_id *head, struct sl_error *e)
-	SL_MUST_CHECK;
+bool sl_wire_key_decode(struct sl_bytes body, struct sl_bytes *source, struct sl_id *head,
+			struct sl_error *e) SL_MUST_CHECK;
 
 void sl_wire_ingest_encode(const struct sl_ingest_append *a, struct sl_buf *to);
 /* Also walks the frames: an append that decodes is whole. */
 bool sl_wire_ingest_decode(struct sl_bytes body, struct sl_ingest_append *a, struct sl_error *e) SL_MUST_CHECK;
 
 /* The records of frames, in an array from malloc; false (and nothing to free) when malformed. */
-bool sl_wire_records(struct sl_bytes frames, struct sl_record **records, size_t *count, struct sl_error *e)
-	SL_MUST_CHECK;
+bool sl_wire_records(struct sl_bytes frames, struct sl_record **records, size_t *count,
+		     struct sl_error *e) SL_MUST_CHECK;
 
 void sl_wire_error_encode(const struct sl_error *e, struct sl_buf *json);
 /* Always leaves a failure in `e`: a reply that is not ours is SL_STOP and shows its head. */

@@ -1,0 +1,30 @@
+/* status_table.h -- what sl_runtime_status says, as tables for people. Used by `status`,
+ * `models`, `train` and the live view of `run`. */
+#ifndef SL_STATUS_TABLE_H
+#define SL_STATUS_TABLE_H
+
+#include "base/buf.h"
+#include "base/error.h"
+
+#include <jansson.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* NULL on failure. */
+json_t *sl_status_parse(struct sl_bytes text, struct sl_error *e) SL_MUST_CHECK;
+const char *sl_json_text(const json_t *object, const char *name); /* "" if absent */
+int64_t sl_json_count(const json_t *object, const char *name);    /* 0 if absent */
+
+/* One line per step: in, rate, lag, calls in flight, dead letters, state, out per port.
+ * `rates` per step in records/s or NULL; lines are cut at `width` columns (0: never). Returns
+ * the number of lines. */
+size_t sl_status_steps(const json_t *status, const double *rates, int width, struct sl_buf *to);
+/* What became of the records, by step, port and code, with shares; by source too on request. */
+void sl_status_funnel(const json_t *status, bool by_source, FILE *to);
+void sl_status_topics(const json_t *status, FILE *to);
+void sl_status_models(const json_t *models, FILE *to);
+/* What came from outside may hold control characters, which could drive a terminal: printed as
+ * spaces, at most `most` bytes. */
+void sl_print_clean(FILE *to, struct sl_bytes text, size_t most);
+
+#endif
