@@ -21,7 +21,7 @@ struct sl_keys {
 };
 
 struct sl_parsed {
-	struct sl_pair *pairs; /* in the arena; ids computed; source, time, arrival not set */
+	struct sl_pair *pairs; /* in the arena; ids and arrival.item set; time, the rest of arrival not */
 	size_t pair_count;
 	struct sl_pair *ties; /* answers judged equal: for their own topic */
 	size_t tie_count;
