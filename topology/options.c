@@ -400,7 +400,7 @@ static bool read_list(struct sl_arena *a, const struct sl_node *node, const stru
 static bool read_option(struct sl_arena *a, const struct sl_node *node, const struct sl_option *o, void *self,
 			const char **shown, struct sl_error *e)
 {
-	const char *text;
+	const char *text = NULL;
 	struct sl_error why;
 
 	if (o->type == SL_OPTION_LIST)
