@@ -19,6 +19,7 @@ struct reader {
 	struct sl_arena *a;
 	const char *path;
 	struct fy_parser *parser;
+	struct fy_diag *diag;
 	struct fy_event *event; /* the current one */
 	size_t nodes;
 	struct sl_error *e;
@@ -121,16 +122,13 @@ bool sl_node_put(struct sl_arena *a, struct sl_node *map, const char *const *key
 static bool syntax_error(struct reader *r)
 {
 	void *at = NULL;
-	struct fy_diag *diag = fy_parser_get_diag(r->parser);
-	struct fy_diag_error *found = diag ? fy_diag_errors_iterate(diag, &at) : NULL;
+	struct fy_diag_error *found = fy_diag_errors_iterate(r->diag, &at);
 
 	if (found)
 		sl_error_set(r->e, SL_STOP, "%s:%d:%d: not valid YAML: %s", r->path, found->line, found->column,
 			     found->msg);
 	else
 		sl_error_set(r->e, SL_STOP, "%s: not valid YAML", r->path);
-	if (diag)
-		fy_diag_unref(diag);
 	return false;
 }
 
@@ -150,6 +148,12 @@ static void place(const struct reader *r, int *line, int *column)
 
 	*line = mark ? mark->line + 1 : 1;
 	*column = mark ? mark->column + 1 : 1;
+	/* The mark of a quoted text is behind the quote. */
+	if (mark && mark->column > 0 && r->event->type == FYET_SCALAR) {
+		enum fy_scalar_style style = fy_token_scalar_style(r->event->scalar.value);
+
+		*column -= style == FYSS_SINGLE_QUOTED || style == FYSS_DOUBLE_QUOTED;
+	}
 }
 
 /* The text of the current scalar; NULL for a plain nothing, "~" or "null". */
@@ -226,6 +230,11 @@ static bool read_map(struct reader *r, int depth, struct sl_node *map)
 					   same->key_line);
 		if (!next_event(r) || !read_node(r, depth + 1, child))
 			return false;
+		/* Nothing has no place of its own. */
+		if (child->kind == SL_NODE_NONE) {
+			child->line = child->key_line;
+			child->column = child->key_column;
+		}
 		if (last)
 			last->next = child;
 		else
@@ -248,6 +257,10 @@ static bool read_list(struct reader *r, int depth, struct sl_node *list)
 		child = node_new(r->a, r->path);
 		if (!read_node(r, depth + 1, child))
 			return false;
+		if (child->kind == SL_NODE_NONE) {
+			child->line = list->line;
+			child->column = list->column;
+		}
 		if (last)
 			last->next = child;
 		else
@@ -320,18 +333,33 @@ static bool printable(struct reader *r, struct sl_bytes yaml)
 	return sl_error_at(r->e, &at, "not valid UTF-8 text");
 }
 
+/* Errors are collected, not printed. */
+static void no_output(struct fy_diag *diag, void *user, const char *text, size_t size)
+{
+	(void)diag;
+	(void)user;
+	(void)text;
+	(void)size;
+}
+
 struct sl_node *sl_yaml_parse(struct sl_arena *a, const char *path, struct sl_bytes yaml, struct sl_error *e)
 {
-	const struct fy_parse_cfg config = { .flags = FYPCF_QUIET | FYPCF_COLLECT_DIAG | FYPCF_JSON_NONE };
+	struct fy_diag_cfg quiet;
+	struct fy_parse_cfg config = { .flags = FYPCF_JSON_NONE };
 	struct reader r = { .a = a, .path = path, .e = e };
 	struct sl_node *root = node_new(a, path);
 	bool ok;
 
 	if (!printable(&r, yaml))
 		return NULL;
-	r.parser = fy_parser_create(&config);
+	fy_diag_cfg_default(&quiet);
+	quiet.fp = NULL;
+	quiet.output_fn = no_output;
+	r.diag = config.diag = fy_diag_create(&quiet);
+	r.parser = r.diag ? fy_parser_create(&config) : NULL;
 	if (!r.parser)
 		sl_oom(sizeof config);
+	fy_diag_set_collect_errors(r.diag, true);
 	/* libfyaml takes a size of 0 to mean strlen. */
 	if (fy_parser_set_string(r.parser, yaml.size ? yaml.data : " ", yaml.size ? yaml.size : 1) != 0)
 		ok = syntax_error(&r);
@@ -340,5 +368,6 @@ struct sl_node *sl_yaml_parse(struct sl_arena *a, const char *path, struct sl_by
 	if (r.event)
 		fy_parser_event_free(r.parser, r.event);
 	fy_parser_destroy(r.parser);
+	fy_diag_destroy(r.diag);
 	return ok ? root : NULL;
 }

@@ -1,0 +1,135 @@
+/* test_plan.c -- the shipped topology with the shipped operators: it loads, it can be
+ * inlined, and its plan is tests/topology/plan_curate.txt to the byte, so that a diff of that file
+ * shows every renamed topic, store, group or option. To write it anew after a
+ * change that is meant:
+ *
+ *     test_topology_plan --write */
+#include "topology/base/file.h"
+#include "topology/topology.h"
+#include "trainer/train.h"
+
+#include <jansson.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+#define CURATE "topology/curate.yaml"
+#define GOLDEN "tests/topology/plan_curate.txt"
+
+static struct sl_topology *curate(const char *const *sets, size_t count)
+{
+	struct sl_error e = { 0 };
+	struct sl_topology *t = sl_topology_load(CURATE, sets, count, &e);
+
+	if (!t)
+		fail_msg("%s", e.text);
+	return t;
+}
+
+static void test_golden(void **state)
+{
+	struct sl_topology *t = curate(NULL, 0);
+	struct sl_buf plan = { 0 }, golden = { 0 };
+	struct sl_error e = { 0 };
+
+	(void)state;
+	sl_topology_plan(t, false, &plan);
+	if (!sl_file_read(GOLDEN, 1 << 20, &golden, &e))
+		fail_msg("%s", e.text);
+	assert_string_equal(sl_buf_text(&plan), sl_buf_text(&golden));
+	sl_buf_release(&plan);
+	sl_buf_release(&golden);
+	sl_topology_free(t);
+}
+
+static void test_json(void **state)
+{
+	struct sl_topology *t = curate(NULL, 0);
+	struct sl_buf plan = { 0 };
+	json_t *o, *step;
+
+	(void)state;
+	sl_topology_plan(t, true, &plan);
+	o = json_loads(sl_buf_text(&plan), JSON_REJECT_DUPLICATES, NULL);
+	assert_non_null(o);
+	assert_string_equal(json_string_value(json_object_get(o, "topology")), "curate");
+	assert_int_equal(json_array_size(json_object_get(o, "topics")), t->topic_count);
+	assert_int_equal(json_array_size(json_object_get(o, "steps")), 6);
+	step = json_array_get(json_object_get(o, "steps"), 0);
+	assert_string_equal(json_string_value(json_object_get(step, "task")), "curate.dedupe");
+	assert_string_equal(json_string_value(json_object_get(step, "dead")), "dead.dedupe");
+	json_decref(o);
+	sl_buf_release(&plan);
+	sl_topology_free(t);
+}
+
+/* As curate.yaml's comment says. */
+static void test_inline(void **state)
+{
+	const char *const sets[] = { "inline=pairs.embedded,pairs.scored,pairs.retrieved,pairs.judged" };
+	struct sl_topology *t = curate(sets, 1);
+	int embed = sl_topology_step(t, "embed");
+
+	(void)state;
+	assert_int_equal(t->steps[sl_topology_step(t, "dedupe")].host, sl_topology_step(t, "dedupe"));
+	assert_int_equal(t->steps[sl_topology_step(t, "score")].host, embed);
+	assert_int_equal(t->steps[sl_topology_step(t, "filter")].host, embed);
+	sl_topology_free(t);
+}
+
+/* The file's defaults are the library's. */
+static void test_trainer_defaults(void **state)
+{
+	struct sl_topology *t = curate(NULL, 0);
+	struct sl_train_options o;
+
+	(void)state;
+	sl_train_options_default(&o);
+	for (size_t i = 0; i < t->trainer_count; i++) {
+		const struct sl_trainer_def *d = &t->trainers[i];
+
+		assert_int_equal(d->seed, o.seed);
+		assert_int_equal(d->epochs, o.epochs);
+		assert_int_equal(d->columns_log2, o.columns_log2);
+		assert_int_equal(d->folds, o.folds);
+		assert_true(d->learning_rate == o.learning_rate);
+		assert_true(d->l2 == o.l2);
+	}
+	sl_topology_free(t);
+}
+
+static int write_golden(void)
+{
+	struct sl_error e = { 0 };
+	struct sl_topology *t = sl_topology_load(CURATE, NULL, 0, &e);
+	struct sl_buf plan = { 0 };
+	bool ok = false;
+
+	if (t) {
+		sl_topology_plan(t, false, &plan);
+		ok = sl_file_replace(GOLDEN, sl_buf_bytes(&plan), &e);
+	}
+	if (!ok)
+		fprintf(stderr, "%s\n", e.text);
+	sl_buf_release(&plan);
+	sl_topology_free(t);
+	return ok ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_golden),
+		cmocka_unit_test(test_json),
+		cmocka_unit_test(test_inline),
+		cmocka_unit_test(test_trainer_defaults),
+	};
+
+	if (argc == 2 && strcmp(argv[1], "--write") == 0)
+		return write_golden();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
