@@ -11,10 +11,10 @@
 #     demo      tests/demo.sh, from generated pairs to exported ones
 #     asan      all but sim and kill under AddressSanitizer and UndefinedBehaviorSanitizer
 #     tsan      base and topology, the folders with threads, under ThreadSanitizer
-#     fuzz      the parsers of foreign bytes (only with --long or by name)
+#     fuzz      libFuzzer, a minute on each parser of foreign bytes (only with --long or by name)
 #
-# A CTest test belongs to the stage its name begins with ("sim.", "kill.", "fuzz.");
-# all others are unit tests. Tests that want to do more under --long read SL_LONG=1.
+# CTest tests named "sim." and "kill." belong to those stages, all others are unit
+# tests. Tests that want to do more under --long read SL_LONG=1.
 # The last line counts test cases: N passed, N failed, N skipped. Not zero: failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -32,10 +32,11 @@ say() {
 	printf '\n== %s\n' "$*"
 }
 
-# Build a preset once.
+# build PRESET [BUILD-ARGUMENT...]: once each.
 declare -A built=()
 build() {
 	local preset=$1
+	shift
 	if [[ -n ${built[$preset]:-} ]]; then
 		return
 	fi
@@ -45,7 +46,7 @@ build() {
 		cat ".build/$preset.log"
 		return 1
 	fi
-	cmake --build --preset "$preset" -j "$JOBS" || return 1
+	cmake --build --preset "$preset" -j "$JOBS" "$@" || return 1
 	built[$preset]=yes
 }
 
@@ -147,18 +148,41 @@ run_demo() {
 	rm -rf "$out"
 }
 
+run_fuzz() {
+	local file name corpus good=0 bad=0
+	local -a targets=()
+	for file in tests/fuzz/fuzz_*.c; do
+		targets+=("$(basename "$file" .c)")
+	done
+	if ! bash docker/setup.sh --fuzz || ! build fuzz --target "${targets[@]}"; then
+		failures+=("fuzz: the build of preset fuzz")
+		add fuzz 0 1 0
+		return
+	fi
+	for name in "${targets[@]}"; do
+		say "fuzz $name"
+		corpus=$(mktemp -d) # what libFuzzer finds goes there, not into the tree
+		if ".build/fuzz/tests/fuzz/$name" -max_total_time=60 -timeout=25 -print_final_stats=1 \
+			-artifact_prefix=".build/fuzz/$name-" "$corpus" "tests/fuzz/corpus/${name#fuzz_}"; then
+			good=$((good + 1))
+		else
+			bad=$((bad + 1))
+			failures+=("fuzz: $name; its input is .build/fuzz/$name-*")
+		fi
+		rm -rf "$corpus"
+	done
+	add fuzz "$good" "$bad" 0
+}
+
 run_stage() {
 	case $1 in
-	release) suite release release -E '^(sim|kill|fuzz)\.' ;;
+	release) suite release release -E '^(sim|kill)\.' ;;
 	sim) suite sim release -R '^sim\.' ;;
 	kill) suite kill release -R '^kill\.' ;;
 	demo) run_demo ;;
-	asan) suite asan asan -E '^(sim|kill|fuzz)\.' ;;
+	asan) suite asan asan -E '^(sim|kill)\.' ;;
 	tsan) suite tsan tsan -R '^(base|topology)\.' ;;
-	fuzz)
-		bash docker/setup.sh --fuzz
-		suite fuzz fuzz -R '^fuzz\.'
-		;;
+	fuzz) run_fuzz ;;
 	esac
 }
 
