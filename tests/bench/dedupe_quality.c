@@ -231,9 +231,10 @@ static void file_as_it_is(const char *name, const struct pairs *p)
 		if (o->port == UNIQUE)
 			seen[seen_count++] = i;
 	}
-	printf("%-36s %6zu %5zu %6zu %6zu %5zu %5zu %5zu %6zu %5zu %5zu %6.2f %6.2f %7.0f\n", name, p->count, rejected, unique,
-	       exact, near, conflict, near_conflict, brute, lost, wrong + other_answer, (double)ns / 1e3 / (double)p->count,
-	       (double)t.gets / (double)p->count, (double)t.put_bytes / (double)(t.puts ? t.puts : 1));
+	printf("%-36s %6zu %5zu %6zu %6zu %5zu %5zu %5zu %6zu %5zu %5zu %6.2f %6.2f %7.0f\n", name, p->count, rejected,
+	       unique, exact, near, conflict, near_conflict, brute, lost, wrong + other_answer,
+	       (double)ns / 1e3 / (double)p->count, (double)t.gets / (double)p->count,
+	       (double)t.put_bytes / (double)(t.puts ? t.puts : 1));
 	if (wrong + other_answer)
 		exit_code = 1;
 	task_release(&t);
@@ -275,7 +276,8 @@ static struct sl_messages edited(const struct sl_messages *m, double rate, uint6
 			case 1:
 				break;
 			default:
-				sl_buf_print(&to, "%.*s %.*s", (int)words.at[w].size, word, (int)words.at[w].size, word);
+				sl_buf_print(&to, "%.*s %.*s", (int)words.at[w].size, word, (int)words.at[w].size,
+					     word);
 			}
 			from = end;
 		}
@@ -380,9 +382,9 @@ static void stages(const char *name, const struct pairs *p)
 	}
 
 	double n = (double)p->count * 1e3;
-	printf("%-36s %7.0f %6.0f %7.2f %7.2f %7.2f %7.2f %7.2f\n", name, (double)bytes * 1e3 / n, (double)words * 1e3 / n,
-	       (double)words_ns / n, (double)keys_ns / n, (double)shingles_ns / n, (double)bands_ns / n,
-	       (double)row_ns / n);
+	printf("%-36s %7.0f %6.0f %7.2f %7.2f %7.2f %7.2f %7.2f\n", name, (double)bytes * 1e3 / n,
+	       (double)words * 1e3 / n, (double)words_ns / n, (double)keys_ns / n, (double)shingles_ns / n,
+	       (double)bands_ns / n, (double)row_ns / n);
 	sl_arena_release(&arena);
 	sl_buf_release(&row);
 }
@@ -442,10 +444,10 @@ static void growth(void)
 int main(int argc, char **argv)
 {
 	static const char *const sets[] = {
-		"../shared/data/finegrained-qa.dev.jsonl.gz",	 "../shared/data/alpaca-eval-ai.jsonl.gz",
+		"../shared/data/finegrained-qa.dev.jsonl.gz",    "../shared/data/alpaca-eval-ai.jsonl.gz",
 		"../shared/data/hh-rlhf.upstream-test.jsonl.gz", "../shared/data/ukpconvarg1.dev.jsonl.gz",
-		"../shared/data/wmt-mqm.dev.jsonl.gz",		 "../shared/data/oasst.dev.jsonl.gz",
-		"../shared/data/explanations.dev.jsonl.gz",	 "../shared/data/llamafactory-dpo-demo.jsonl.gz",
+		"../shared/data/wmt-mqm.dev.jsonl.gz",           "../shared/data/oasst.dev.jsonl.gz",
+		"../shared/data/explanations.dev.jsonl.gz",      "../shared/data/llamafactory-dpo-demo.jsonl.gz",
 	};
 	const char *const *files = argc > 1 ? (const char *const *)argv + 1 : sets;
 	size_t count = argc > 1 ? (size_t)argc - 1 : sizeof sets / sizeof *sets;
@@ -455,8 +457,8 @@ int main(int argc, char **argv)
 		if (!load(&p[i], files[i]))
 			printf("skipped '%s': cannot be read\n", files[i]);
 #define NAME(i) (strrchr(files[i], '/') ? strrchr(files[i], '/') + 1 : files[i])
-	printf("%-36s %6s %5s %6s %6s %5s %5s %5s %6s %5s %5s %6s %6s %7s\n", "as it is", "pairs", "rej.", "unique", "exact",
-	       "near", "confl", "nearc", "brute", "lost", "wrong", "us", "gets", "bytes");
+	printf("%-36s %6s %5s %6s %6s %5s %5s %5s %6s %5s %5s %6s %6s %7s\n", "as it is", "pairs", "rej.", "unique",
+	       "exact", "near", "confl", "nearc", "brute", "lost", "wrong", "us", "gets", "bytes");
 	for (size_t i = 0; i < count; i++)
 		if (p[i].count)
 			file_as_it_is(NAME(i), &p[i]);
@@ -464,8 +466,8 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < count; i++)
 		if (p[i].count)
 			planted(NAME(i), &p[i]);
-	printf("\n%-36s %7s %6s %7s %7s %7s %7s %7s\n", "us a pair", "bytes", "words", "words", "keys", "5-grams", "bands",
-	       "row");
+	printf("\n%-36s %7s %6s %7s %7s %7s %7s %7s\n", "us a pair", "bytes", "words", "words", "keys", "5-grams",
+	       "bands", "row");
 	for (size_t i = 0; i < count; i++)
 		if (p[i].count)
 			stages(NAME(i), &p[i]);

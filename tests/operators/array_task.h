@@ -155,7 +155,7 @@ static inline void *task_option(struct sl_task *t, const char *name)
 
 static inline void task_init(struct sl_task *t, const struct sl_operator *operator)
 {
-	*t = (struct sl_task){ .operator = operator, .self = sl_calloc(1, operator->self_size) };
+	*t = (struct sl_task){ .operator= operator, .self = sl_calloc(1, operator->self_size) };
 }
 
 /* Close and open again with the same options: what a crash or a restart does. */
@@ -164,8 +164,9 @@ static inline enum sl_verdict task_reopen(struct sl_task *t)
 	void *fresh = sl_calloc(1, t->operator->self_size);
 
 	for (const struct sl_option *o = t->operator->options; o->name; o++) {
-		size_t size = o->type == SL_OPTION_BOOL ? sizeof(bool)
-							: o->type == SL_OPTION_LIST ? sizeof(struct sl_list) : 8;
+		size_t size = o->type == SL_OPTION_BOOL   ? sizeof(bool)
+			      : o->type == SL_OPTION_LIST ? sizeof(struct sl_list)
+							  : 8;
 		memcpy((char *)fresh + o->offset, (char *)t->self + o->offset, size);
 	}
 	t->operator->close(t, t->self);

@@ -20,7 +20,8 @@ static struct sl_messages one(struct sl_arena *a, const char *role, const char *
 	return m;
 }
 
-static struct sl_pair make(struct sl_arena *a, const char *prompt, const char *chosen, const char *rejected, enum gold gold)
+static struct sl_pair make(struct sl_arena *a, const char *prompt, const char *chosen, const char *rejected,
+			   enum gold gold)
 {
 	struct sl_arena scratch = { 0 };
 	struct sl_pair p;
@@ -41,16 +42,26 @@ static const char *text_of(const char *name)
 	static const struct {
 		const char *name, *text;
 	} texts[] = {
-		{ "P", "How do I keep a sourdough starter alive in a very cold kitchen over a long winter holiday, when nobody is at home to feed it" },
-		{ "P'", "How do I keep a sourdough starter alive in a very cold kitchen over a long winter holiday, when nobody is at home to feed" },
-		{ "p", "HOW do I keep a sourdough starter alive in a very cold kitchen over  a long winter holiday, when nobody is at home to feed it " },
-		{ "C", "Put it in the fridge, feed it once a week with equal parts of flour and water, and let it warm up before you bake with it again" },
-		{ "C'", "Put it in the fridge, feed it once a week with equal parts of flour and water, and let it warm up before you bake with it" },
-		{ "R", "Throw it away and buy a new one at the bakery whenever you come back home, because flour and yeast are cheap nearly everywhere" },
-		{ "R'", "Just throw it away and buy a new one at the bakery whenever you come back home, because flour and yeast are cheap nearly everywhere" },
-		{ "D", "A third answer has nothing to do with the other two at all and speaks of trains, timetables, delays and the price of the tickets" },
-		{ "Zh", "\xe5\xa6\x82\xe4\xbd\x95\xe5\x9c\xa8\xe5\xaf\x92\xe5\x86\xb7\xe7\x9a\x84\xe5\x8e\xa8\xe6\x88\xbf\xe9\x87\x8c\xe4\xbf\x9d\xe5\xad\x98\xe9\x85\xb5\xe7\xa7\x8d\xe5\x91\xa2\xef\xbc\x9f" },
-		{ "Zh'", "\xe5\xa6\x82\xe4\xbd\x95\xe5\x9c\xa8\xe5\xaf\x92\xe5\x86\xb7\xe7\x9a\x84\xe5\x8e\xa8\xe6\x88\xbf\xe9\x87\x8c\xe4\xbf\x9d\xe5\xad\x98\xe9\x85\xb5\xe7\xa7\x8d" },
+		{ "P", "How do I keep a sourdough starter alive in a very cold kitchen over a long winter holiday, "
+		       "when nobody is at home to feed it" },
+		{ "P'", "How do I keep a sourdough starter alive in a very cold kitchen over a long winter holiday, "
+			"when nobody is at home to feed" },
+		{ "p", "HOW do I keep a sourdough starter alive in a very cold kitchen over  a long winter holiday, "
+		       "when nobody is at home to feed it " },
+		{ "C", "Put it in the fridge, feed it once a week with equal parts of flour and water, and let it warm "
+		       "up before you bake with it again" },
+		{ "C'", "Put it in the fridge, feed it once a week with equal parts of flour and water, and let it "
+			"warm up before you bake with it" },
+		{ "R", "Throw it away and buy a new one at the bakery whenever you come back home, because flour and "
+		       "yeast are cheap nearly everywhere" },
+		{ "R'", "Just throw it away and buy a new one at the bakery whenever you come back home, because flour "
+			"and yeast are cheap nearly everywhere" },
+		{ "D", "A third answer has nothing to do with the other two at all and speaks of trains, timetables, "
+		       "delays and the price of the tickets" },
+		{ "Zh", "\xe5\xa6\x82\xe4\xbd\x95\xe5\x9c\xa8\xe5\xaf\x92\xe5\x86\xb7\xe7\x9a\x84\xe5\x8e\xa8\xe6\x88"
+			"\xbf\xe9\x87\x8c\xe4\xbf\x9d\xe5\xad\x98\xe9\x85\xb5\xe7\xa7\x8d\xe5\x91\xa2\xef\xbc\x9f" },
+		{ "Zh'", "\xe5\xa6\x82\xe4\xbd\x95\xe5\x9c\xa8\xe5\xaf\x92\xe5\x86\xb7\xe7\x9a\x84\xe5\x8e\xa8\xe6\x88"
+			 "\xbf\xe9\x87\x8c\xe4\xbf\x9d\xe5\xad\x98\xe9\x85\xb5\xe7\xa7\x8d" },
 	};
 
 	for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -170,7 +181,8 @@ static void test_tables(void **state)
 		for (; count < 8 && tables[i].steps[count].prompt; count++) {
 			const struct step *s = &tables[i].steps[count];
 
-			pairs[count] = make(&arena, text_of(s->prompt), text_of(s->chosen), text_of(s->rejected), s->gold);
+			pairs[count] =
+				make(&arena, text_of(s->prompt), text_of(s->chosen), text_of(s->rejected), s->gold);
 		}
 		for (size_t cut = 1; cut <= 2 * count; cut++) {
 			size_t batch_max = (cut + 1) / 2;
