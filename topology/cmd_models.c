@@ -84,8 +84,8 @@ static bool candidate(struct sl_session *s, const char *name, int64_t *version, 
 		return false;
 	*version = 0;
 	json_array_foreach(json_object_get(status, "models"), i,
-			   model) if (strcmp(sl_json_text(model, "name"), name) == 0) *version =
-		sl_json_count(model, "candidate");
+			   model) if (strcmp(sl_status_text(model, "name"), name) == 0) *version =
+		sl_status_count(model, "candidate");
 	json_decref(status);
 	return *version > 0 || sl_error_set(e, SL_STOP, "model '%s' has no candidate: name a version", name);
 }

@@ -18,7 +18,7 @@ static void print(const json_t *status, bool by_source)
 {
 	struct sl_buf steps = { 0 };
 
-	printf("topology %s in %s, %s\n\n", sl_json_text(status, "topology"), sl_json_text(status, "data"),
+	printf("topology %s in %s, %s\n\n", sl_status_text(status, "topology"), sl_status_text(status, "data"),
 	       json_is_true(json_object_get(status, "running")) ? "running" : "not running");
 	sl_status_funnel(status, by_source, stdout);
 	printf("\n");

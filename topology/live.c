@@ -60,7 +60,7 @@ static void measure(struct sl_live *l, const json_t *status, int64_t now)
 	}
 	json_array_foreach(steps, i, step)
 	{
-		double in = (double)sl_json_count(step, "in");
+		double in = (double)sl_status_count(step, "in");
 
 		if (i >= l->steps)
 			break;
@@ -82,9 +82,9 @@ static void outlook(const struct sl_live *l, const json_t *status, double *done,
 	*done = *left = *rate = 0;
 	json_array_foreach(json_object_get(status, "steps"), i, step)
 	{
-		if (strcmp(sl_json_text(step, "state"), "inlined") == 0 || i >= l->steps)
+		if (strcmp(sl_status_text(step, "state"), "inlined") == 0 || i >= l->steps)
 			continue;
-		carried += (double)sl_json_count(step, "lag");
+		carried += (double)sl_status_count(step, "lag");
 		*left += carried;
 		*done += l->in[i];
 		*rate += l->rates[i];
@@ -162,13 +162,13 @@ static void draw_line(struct sl_live *l, const json_t *status, int64_t now)
 	print_outlook(l, status, now, &l->text);
 	json_array_foreach(json_object_get(status, "steps"), i, step)
 	{
-		sl_buf_print(&l->text, "; %s %" PRId64 " in", sl_json_text(step, "name"), sl_json_count(step, "in"));
-		if (sl_json_count(step, "lag"))
-			sl_buf_print(&l->text, ", %" PRId64 " to do", sl_json_count(step, "lag"));
-		if (sl_json_count(step, "dead"))
-			sl_buf_print(&l->text, ", %" PRId64 " dead", sl_json_count(step, "dead"));
-		if (*sl_json_text(step, "wait"))
-			sl_buf_print(&l->text, ", waits: %s", sl_json_text(step, "wait"));
+		sl_buf_print(&l->text, "; %s %" PRId64 " in", sl_status_text(step, "name"), sl_status_count(step, "in"));
+		if (sl_status_count(step, "lag"))
+			sl_buf_print(&l->text, ", %" PRId64 " to do", sl_status_count(step, "lag"));
+		if (sl_status_count(step, "dead"))
+			sl_buf_print(&l->text, ", %" PRId64 " dead", sl_status_count(step, "dead"));
+		if (*sl_status_text(step, "wait"))
+			sl_buf_print(&l->text, ", waits: %s", sl_status_text(step, "wait"));
 	}
 	fprintf(stderr, "%s\n", sl_buf_text(&l->text));
 }

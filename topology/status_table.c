@@ -15,14 +15,14 @@ json_t *sl_status_parse(struct sl_bytes text, struct sl_error *e)
 	return status;
 }
 
-const char *sl_json_text(const json_t *object, const char *name)
+const char *sl_status_text(const json_t *object, const char *name)
 {
 	const char *text = json_string_value(json_object_get(object, name));
 
 	return text ? text : "";
 }
 
-int64_t sl_json_count(const json_t *object, const char *name)
+int64_t sl_status_count(const json_t *object, const char *name)
 {
 	return json_integer_value(json_object_get(object, name));
 }
@@ -49,21 +49,21 @@ static void cut(struct sl_buf *to, size_t from, int width)
 
 static void step_line(const json_t *step, const double *rate, struct sl_buf *to)
 {
-	const char *wait = sl_json_text(step, "wait");
+	const char *wait = sl_status_text(step, "wait");
 	const json_t *port;
 	size_t i, shown = 0;
 
-	sl_buf_print(to, "%-10s %10" PRId64, sl_json_text(step, "name"), sl_json_count(step, "in"));
+	sl_buf_print(to, "%-10s %10" PRId64, sl_status_text(step, "name"), sl_status_count(step, "in"));
 	if (rate)
 		sl_buf_print(to, " %8.0f", *rate);
-	sl_buf_print(to, " %9" PRId64 " %6" PRId64 " %7" PRId64 "  %-10s ", sl_json_count(step, "lag"),
-		     sl_json_count(step, "in_flight"), sl_json_count(step, "dead"), sl_json_text(step, "state"));
+	sl_buf_print(to, " %9" PRId64 " %6" PRId64 " %7" PRId64 "  %-10s ", sl_status_count(step, "lag"),
+		     sl_status_count(step, "in_flight"), sl_status_count(step, "dead"), sl_status_text(step, "state"));
 	json_array_foreach(json_object_get(step, "ports"), i, port)
 	{
-		if (sl_json_count(port, "out") == 0)
+		if (sl_status_count(port, "out") == 0)
 			continue;
-		sl_buf_print(to, "%s%s %" PRId64, shown++ ? ", " : "", sl_json_text(port, "port"),
-			     sl_json_count(port, "out"));
+		sl_buf_print(to, "%s%s %" PRId64, shown++ ? ", " : "", sl_status_text(port, "port"),
+			     sl_status_count(port, "out"));
 	}
 	if (*wait)
 		sl_buf_print(to, "%s%s", shown ? "; " : "", wait);
@@ -137,23 +137,23 @@ void sl_status_funnel(const json_t *status, bool by_source, FILE *to)
 	fprintf(to,
 		"ingested  %" PRId64 " lines of %" PRId64 " files: %" PRId64 " pairs, %" PRId64 " ties, %" PRId64
 		" invalid\n",
-		sl_json_count(ingest, "lines"), sl_json_count(ingest, "files"), sl_json_count(ingest, "pairs"),
-		sl_json_count(ingest, "ties"), sl_json_count(ingest, "invalid"));
+		sl_status_count(ingest, "lines"), sl_status_count(ingest, "files"), sl_status_count(ingest, "pairs"),
+		sl_status_count(ingest, "ties"), sl_status_count(ingest, "invalid"));
 	json_array_foreach(json_object_get(status, "steps"), i, step)
 	{
-		int64_t in = sl_json_count(step, "in"), dead = sl_json_count(step, "dead");
+		int64_t in = sl_status_count(step, "in"), dead = sl_status_count(step, "dead");
 
-		fprintf(to, "%-9s %" PRId64 " in", sl_json_text(step, "name"), in);
-		if (sl_json_count(step, "lag"))
-			fprintf(to, ", %" PRId64 " to do", sl_json_count(step, "lag"));
-		if (*sl_json_text(step, "wait"))
-			fprintf(to, ", waits: %s", sl_json_text(step, "wait"));
+		fprintf(to, "%-9s %" PRId64 " in", sl_status_text(step, "name"), in);
+		if (sl_status_count(step, "lag"))
+			fprintf(to, ", %" PRId64 " to do", sl_status_count(step, "lag"));
+		if (*sl_status_text(step, "wait"))
+			fprintf(to, ", waits: %s", sl_status_text(step, "wait"));
 		fprintf(to, "\n");
 		json_array_foreach(json_object_get(step, "ports"), k, port)
 		{
-			if (sl_json_count(port, "out") == 0)
+			if (sl_status_count(port, "out") == 0)
 				continue;
-			count_line(to, 2, sl_json_text(port, "port"), sl_json_count(port, "out"), in);
+			count_line(to, 2, sl_status_text(port, "port"), sl_status_count(port, "out"), in);
 			breakdown(to, json_object_get(port, "codes"), json_object_get(port, "sources"), in, by_source);
 		}
 		if (dead > 0) {
@@ -171,19 +171,19 @@ void sl_status_topics(const json_t *status, FILE *to)
 
 	fprintf(to, "%-22s %10s %10s %12s\n", "topic", "records", "kept", "bytes");
 	json_array_foreach(json_object_get(status, "topics"), i, topic)
-		fprintf(to, "%-22s %10" PRId64 " %10" PRId64 " %12" PRId64 "\n", sl_json_text(topic, "name"),
-			sl_json_count(topic, "records"), sl_json_count(topic, "kept"), sl_json_count(topic, "bytes"));
+		fprintf(to, "%-22s %10" PRId64 " %10" PRId64 " %12" PRId64 "\n", sl_status_text(topic, "name"),
+			sl_status_count(topic, "records"), sl_status_count(topic, "kept"), sl_status_count(topic, "bytes"));
 }
 
 static void accuracy(const json_t *evaluation, const char *split, FILE *to)
 {
 	const json_t *a = json_object_get(evaluation, "model");
 
-	if (sl_json_count(a, "count") == 0)
+	if (sl_status_count(a, "count") == 0)
 		return;
 	fprintf(to, "  %s %.3f [%.3f, %.3f] of %" PRId64, split, json_number_value(json_object_get(a, "value")),
 		json_number_value(json_object_get(a, "low")), json_number_value(json_object_get(a, "high")),
-		sl_json_count(a, "count"));
+		sl_status_count(a, "count"));
 }
 
 void sl_status_models(const json_t *models, FILE *to)
@@ -196,13 +196,13 @@ void sl_status_models(const json_t *models, FILE *to)
 	{
 		const json_t *report = json_object_get(m, "report");
 
-		fprintf(to, "%-8s %8" PRId64 " %9" PRId64 " %8" PRId64, sl_json_text(m, "name"),
-			sl_json_count(m, "champion"), sl_json_count(m, "candidate"), sl_json_count(m, "previous"));
+		fprintf(to, "%-8s %8" PRId64 " %9" PRId64 " %8" PRId64, sl_status_text(m, "name"),
+			sl_status_count(m, "champion"), sl_status_count(m, "candidate"), sl_status_count(m, "previous"));
 		accuracy(json_object_get(report, "select"), "select", to);
 		accuracy(json_object_get(report, "report"), "report", to);
 		fprintf(to, "  ");
 		sl_print_clean(
-			to, sl_text(sl_json_count(m, "sequence") ? sl_json_text(m, "reason") : "not trained yet"), 200);
+			to, sl_text(sl_status_count(m, "sequence") ? sl_status_text(m, "reason") : "not trained yet"), 200);
 		fprintf(to, "\n");
 	}
 }

@@ -12,8 +12,8 @@
 
 /* NULL on failure. */
 json_t *sl_status_parse(struct sl_bytes text, struct sl_error *e) SL_MUST_CHECK;
-const char *sl_json_text(const json_t *object, const char *name); /* "" if absent */
-int64_t sl_json_count(const json_t *object, const char *name);    /* 0 if absent */
+const char *sl_status_text(const json_t *object, const char *name); /* "" if absent */
+int64_t sl_status_count(const json_t *object, const char *name);    /* 0 if absent */
 
 /* One line per step: in, rate, lag, calls in flight, dead letters, state, out per port.
  * `rates` per step in records/s or NULL; lines are cut at `width` columns (0: never). Returns
