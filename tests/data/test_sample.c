@@ -1,6 +1,7 @@
 /* test_sample.c -- the sample data are what they say: repeatable, with the shares
  * that were asked for, readable where they should be and broken where not. */
 #include "sample.h"
+#include "schemas/jsonl.h"
 #include "topology/base/file.h"
 #include "topology/base/text.h"
 
@@ -235,6 +236,79 @@ static void copies_are_copies(void **state)
 	sl_sample_release(&original);
 }
 
+/* Through the product's own reader and writer: good lines are one pair each, bad ones
+ * are refused (or left to dedupe: empty and equal answers), copies have the same
+ * pair_key, and labels are found again in what was exported. */
+static void reader_agrees(void **state)
+{
+	(void)state;
+
+	static const struct sl_keys keys;
+	struct sl_sample_plan plan = small_plan();
+	struct sl_sample s = { 0 };
+	struct sl_buf line = { 0 }, exported = { 0 }, truth_lines = { 0 };
+	struct sl_arena arena = { 0 };
+	struct sl_error e;
+
+	plan.pairs = 1500;
+	plan.broken = 0.05;
+	for (uint64_t i = 0; i < plan.pairs; i++) {
+		struct sl_parsed parsed = { 0 }, of = { 0 };
+
+		sl_arena_clear(&arena);
+		sl_buf_clear(&line);
+		sl_sample_make(&plan, i, &s);
+		sl_sample_write(&plan, &s, &line);
+		sl_sample_write_truth(&plan, &s, &truth_lines);
+
+		bool read = sl_jsonl_parse((struct sl_bytes){ line.data, line.size - 1 }, &keys, &arena, &parsed, &e);
+		bool refused = s.kind == SL_SAMPLE_BROKEN && s.damage != SL_DAMAGE_EMPTY && s.damage != SL_DAMAGE_EQUAL;
+
+		if (read == refused)
+			fail_msg("line %lu, %s %s: %s", (unsigned long)i, sl_sample_kind_names[s.kind],
+				 sl_sample_damage_names[s.damage], read ? "was read" : e.text);
+		if (!read)
+			continue;
+		assert_int_equal(parsed.pair_count, 1);
+		assert_int_equal(parsed.tie_count, 0);
+		if (s.kind == SL_SAMPLE_BROKEN)
+			continue;
+		assert_true(sl_is(parsed.pairs->source, s.source));
+		if (s.kind == SL_SAMPLE_GOLD)
+			assert_true(sl_is(parsed.pairs->gold.label_arrived, s.flipped ? "swapped" : "same"));
+		sl_jsonl_write(parsed.pairs, i % 2 ? SL_FORMAT_IMPLICIT : SL_FORMAT_EXPLICIT, &exported);
+		if (s.kind != SL_SAMPLE_DUPLICATE && s.kind != SL_SAMPLE_CONFLICT)
+			continue;
+		sl_sample_make(&plan, s.of, &s);
+		sl_buf_clear(&line);
+		sl_sample_write(&plan, &s, &line);
+		assert_true(sl_jsonl_parse((struct sl_bytes){ line.data, line.size - 1 }, &keys, &arena, &of, &e));
+		assert_true(sl_id_equal(of.pairs->pair_key, parsed.pairs->pair_key));
+	}
+
+	char folder[] = "/tmp/sluice-sample-XXXXXX", path[64];
+	struct sl_precision p;
+
+	assert_non_null(mkdtemp(folder));
+	snprintf(path, sizeof path, "%s/truth.jsonl", folder);
+	assert_true(sl_file_replace(path, sl_buf_bytes(&truth_lines), &e));
+
+	struct sl_truth *truth = sl_truth_load(path, &e);
+
+	assert_non_null(truth);
+	snprintf(path, sizeof path, "%s/exported.jsonl", folder);
+	assert_true(sl_file_replace(path, sl_buf_bytes(&exported), &e));
+	assert_true(sl_truth_check(truth, path, &p, &e));
+	assert_true(p.pairs > 1300 && p.unknown == 0);
+	sl_truth_free(truth);
+	assert_true(sl_folder_remove(folder, &e));
+	sl_arena_release(&arena);
+	sl_buf_release(&line);
+	sl_buf_release(&exported);
+	sl_buf_release(&truth_lines);
+	sl_sample_release(&s);
+}
+
 /* The files, and the check of labels on them: raw shows the planted noise, gold
  * none, and a foreign or unreadable line is counted as unknown. */
 static void precision_is_told(void **state)
@@ -280,7 +354,7 @@ int main(void)
 		cmocka_unit_test(same_seed_same_bytes), cmocka_unit_test(shares_are_as_asked),
 		cmocka_unit_test(lines_are_valid),      cmocka_unit_test(broken_lines_are_broken),
 		cmocka_unit_test(copies_are_copies),    cmocka_unit_test(shorter_noise_prefers_the_shorter),
-		cmocka_unit_test(precision_is_told),
+		cmocka_unit_test(reader_agrees),        cmocka_unit_test(precision_is_told),
 	};
 
 	return cmocka_run_group_tests_name("sample", tests, NULL, NULL);
