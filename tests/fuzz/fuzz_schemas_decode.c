@@ -58,7 +58,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct sl_decoder *decoder;
 	static struct sl_arena a;
 	struct sl_model_record m;
-	struct sl_buf b = { 0 };
+	struct sl_buf b = { 0 }, copy = { 0 };
 	struct sl_error e = { 0 };
 	struct sl_pair p;
 
@@ -79,13 +79,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		break;
 	case 2:
 		if (sl_model_decode(with_header(&b, true, data + 1, size - 1), &a, &m, &e))
-			sl_model_encode(&m, &b);
+			sl_model_encode(&m, &copy);
 		break;
 	case 3:
 		if (sl_decoder_pair(decoder, rest, &a, &p, &e))
 			again(&p, &a);
 		break;
 	}
+	sl_buf_release(&copy);
 	sl_buf_release(&b);
 	sl_arena_clear(&a);
 	return 0;

@@ -40,6 +40,18 @@ static const uint8_t word_byte[256] = {
 	0, LETTERS, 0, 0, 0, 0, 0,
 	ROW32(OTHER), ROW32(OTHER), ROW32(OTHER), ROW32(OTHER),
 };
+
+/* What folding makes of a byte: white space is a space, letters are lower-cased. */
+#define RUN8(a) (a), (a) + 1, (a) + 2, (a) + 3, (a) + 4, (a) + 5, (a) + 6, (a) + 7
+#define RUN32(a) RUN8(a), RUN8((a) + 8), RUN8((a) + 16), RUN8((a) + 24)
+
+static const uint8_t folded_byte[256] = {
+	RUN8(0), 8, ' ', ' ', ' ', ' ', ' ', 14, 15, RUN8(16), RUN8(24),
+	RUN32(32),
+	'@', LETTERS, '[', '\\', ']', '^', '_',
+	RUN32(96),
+	RUN32(128), RUN32(160), RUN32(192), RUN32(224),
+};
 /* clang-format on */
 
 static bool has_high_bit(const uint8_t *at)
@@ -108,22 +120,21 @@ bool sl_utf8_valid(struct sl_bytes text, size_t *bad)
 
 /* Folding */
 
-/* Copies lower-cased bytes with space runs collapsed. `spaced` starts true, which
- * trims the front. Returns the new end. */
+/* Copies folded bytes with space runs collapsed. `spaced` starts true, which trims
+ * the front. Returns the new end. No branch depends on a byte: each is stored, and
+ * the end moves on unless it was one more space. */
 static uint8_t *fold_bytes(uint8_t *to, const uint8_t *from, size_t size, bool *spaced)
 {
-	for (size_t i = 0; i < size; i++) {
-		uint8_t c = from[i];
+	uint8_t before = *spaced ? ' ' : 0;
 
-		if (c == ' ' || (c >= '\t' && c <= '\r')) {
-			if (!*spaced)
-				*to++ = ' ';
-			*spaced = true;
-			continue;
-		}
-		*to++ = c >= 'A' && c <= 'Z' ? (uint8_t)(c + ('a' - 'A')) : c;
-		*spaced = false;
+	for (size_t i = 0; i < size; i++) {
+		uint8_t c = folded_byte[from[i]];
+
+		*to = c;
+		to += (c != ' ') | (before != ' ');
+		before = c;
 	}
+	*spaced = before == ' ';
 	return to;
 }
 
