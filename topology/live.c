@@ -162,7 +162,8 @@ static void draw_line(struct sl_live *l, const json_t *status, int64_t now)
 	print_outlook(l, status, now, &l->text);
 	json_array_foreach(json_object_get(status, "steps"), i, step)
 	{
-		sl_buf_print(&l->text, "; %s %" PRId64 " in", sl_status_text(step, "name"), sl_status_count(step, "in"));
+		sl_buf_print(&l->text, "; %s %" PRId64 " in", sl_status_text(step, "name"),
+			     sl_status_count(step, "in"));
 		if (sl_status_count(step, "lag"))
 			sl_buf_print(&l->text, ", %" PRId64 " to do", sl_status_count(step, "lag"));
 		if (sl_status_count(step, "dead"))

@@ -170,9 +170,9 @@ void sl_status_topics(const json_t *status, FILE *to)
 	size_t i;
 
 	fprintf(to, "%-22s %10s %10s %12s\n", "topic", "records", "kept", "bytes");
-	json_array_foreach(json_object_get(status, "topics"), i, topic)
-		fprintf(to, "%-22s %10" PRId64 " %10" PRId64 " %12" PRId64 "\n", sl_status_text(topic, "name"),
-			sl_status_count(topic, "records"), sl_status_count(topic, "kept"), sl_status_count(topic, "bytes"));
+	json_array_foreach(json_object_get(status, "topics"), i, topic) fprintf(
+		to, "%-22s %10" PRId64 " %10" PRId64 " %12" PRId64 "\n", sl_status_text(topic, "name"),
+		sl_status_count(topic, "records"), sl_status_count(topic, "kept"), sl_status_count(topic, "bytes"));
 }
 
 static void accuracy(const json_t *evaluation, const char *split, FILE *to)
@@ -197,12 +197,14 @@ void sl_status_models(const json_t *models, FILE *to)
 		const json_t *report = json_object_get(m, "report");
 
 		fprintf(to, "%-8s %8" PRId64 " %9" PRId64 " %8" PRId64, sl_status_text(m, "name"),
-			sl_status_count(m, "champion"), sl_status_count(m, "candidate"), sl_status_count(m, "previous"));
+			sl_status_count(m, "champion"), sl_status_count(m, "candidate"),
+			sl_status_count(m, "previous"));
 		accuracy(json_object_get(report, "select"), "select", to);
 		accuracy(json_object_get(report, "report"), "report", to);
 		fprintf(to, "  ");
 		sl_print_clean(
-			to, sl_text(sl_status_count(m, "sequence") ? sl_status_text(m, "reason") : "not trained yet"), 200);
+			to, sl_text(sl_status_count(m, "sequence") ? sl_status_text(m, "reason") : "not trained yet"),
+			200);
 		fprintf(to, "\n");
 	}
 }

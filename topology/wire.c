@@ -110,6 +110,8 @@ static bool take_key(struct sl_bytes *body, struct sl_bytes *source, struct sl_i
 
 	if (!take_sized(body, source) || source->size > SOURCE_MAX || !take(body, sizeof head->b, &id))
 		return false;
+	if (source->size && memchr(source->data, 0, source->size))
+		return false; /* a NUL ends a source in the store's keys */
 	memcpy(head->b, id.data, sizeof head->b);
 	return true;
 }
