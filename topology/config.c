@@ -7,6 +7,7 @@
 #include "config.h"
 
 #include "base/file.h"
+#include "base/text.h"
 
 #include <ctype.h>
 #include <stdlib.h>
@@ -435,10 +436,13 @@ struct sl_topology *sl_topology_parse(const char *path, struct sl_bytes yaml, co
 	struct sl_topology *t = sl_calloc(1, sizeof *t);
 	struct sl_config c = { .t = t, .a = &t->arena, .e = e };
 	const char *slash = strrchr(path, '/');
+	size_t bad;
 
 	t->path = sl_arena_print(c.a, "%s", path);
 	t->folder = slash ? sl_arena_print(c.a, "%.*s", slash == path ? 1 : (int)(slash - path), path) : ".";
-	if (yaml.size > FILE_MAX)
+	if (!sl_utf8_valid(sl_text(path), &bad)) /* it is shown in the plan, which is JSON */
+		sl_error_set(e, SL_STOP, "byte %zu of the path of the topology file is not UTF-8 text", bad + 1);
+	else if (yaml.size > FILE_MAX)
 		sl_error_set(e, SL_STOP, "'%s' is larger than %zu bytes: not a topology file", path, FILE_MAX);
 	else if (read_all(&c, yaml, sets, set_count))
 		return t;

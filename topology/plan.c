@@ -117,6 +117,31 @@ static json_t *step_json(const struct sl_topology *t, size_t step)
 	return o;
 }
 
+static const char *value_of(const struct sl_step *s, const char *name)
+{
+	for (size_t i = 0; i < s->setting_count; i++)
+		if (strcmp(s->settings[i].name, name) == 0)
+			return s->settings[i].value;
+	return NULL;
+}
+
+/* Options that mean the same in two operators (their help says the same) and differ in
+ * value: allowed, seldom meant. */
+static void note_differences(const struct sl_step *a, const struct sl_step *b, json_t *notes)
+{
+	for (const struct sl_option *o = a->op->options; o && o->name && a->op != b->op; o++) {
+		for (const struct sl_option *p = b->op->options; p && p->name; p++) {
+			if (strcmp(o->name, p->name) != 0 || !o->help || !p->help || strcmp(o->help, p->help) != 0 ||
+			    strcmp(value_of(a, o->name), value_of(b, o->name)) == 0)
+				continue;
+			json_array_append_new(notes, json_sprintf("option '%s' is '%s' in step '%s' and '%s' in step "
+								  "'%s': give both the same value",
+								  o->name, value_of(a, o->name), a->name,
+								  value_of(b, o->name), b->name));
+		}
+	}
+}
+
 /* What is allowed and yet worth a look. */
 static json_t *notes(const struct sl_topology *t)
 {
@@ -136,6 +161,9 @@ static json_t *notes(const struct sl_topology *t)
 								"within a partition",
 								t->topics[i].name, (int)t->topics[i].partitions));
 	}
+	for (size_t i = 0; i < t->step_count; i++)
+		for (size_t k = i + 1; k < t->step_count; k++)
+			note_differences(&t->steps[i], &t->steps[k], all);
 	return all;
 }
 

@@ -9,6 +9,8 @@
  *     dedupe.to.unique=pairs.first       and deeper */
 #include "config.h"
 
+#include "base/text.h"
+
 #define KEYS_MAX 4
 
 static const char *const sections[] = { "topology", "data",   "partitions", "inline",    "stream", "limits",
@@ -92,8 +94,10 @@ static bool apply(struct sl_config *c, const char *set)
 {
 	const char *equals = strchr(set, '='), *keys[KEYS_MAX], *path, *origin;
 	struct sl_node *at = c->root;
-	size_t count, from = 0;
+	size_t count, from = 0, bad;
 
+	if (!sl_utf8_valid(sl_text(set), &bad))
+		return sl_error_set(c->e, SL_STOP, "--set: byte %zu of a value is not UTF-8 text", bad + 1);
 	origin = sl_arena_print(c->a, "--set %s", set);
 	if (!equals || equals == set)
 		return sl_error_set(c->e, SL_STOP, "%s: '%s' is not key=value, for example dedupe.jaccard=0.7", origin,

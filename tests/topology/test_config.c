@@ -307,6 +307,7 @@ static const struct bad bad_files[] = {
 	{ CHAIN, "s.sides=left,,right", "--set s.sides=left,,right: 'sides': 'left,,right' has an empty item" },
 	{ CHAIN, "topics.zz.inline=true", "--set topics.zz.inline=true: no step, trainer or ingest uses topic 'zz'" },
 	{ CHAIN, "inline=x,w", "--set inline=x,w: no step, trainer or ingest uses topic 'w'" },
+	{ CHAIN, "data=\xff", "--set: byte 6 of a value is not UTF-8 text" },
 	{ CHAIN, "a.from=nowhere", "--set a.from=nowhere: nothing writes topic 'nowhere'" },
 };
 
@@ -493,7 +494,6 @@ static void test_inline(void **state)
 	sl_topology_free(t);
 }
 
-/* A way that leads through a trainer is no cycle: s -> r -> trainer -> models -> a. */
 static void test_several_writers(void **state)
 {
 	struct sl_topology *t = good(ONE "  - { name: b, operator: pass, from: pairs.raw, to: { out: x } }\n", NULL);

@@ -81,6 +81,21 @@ static void test_inline(void **state)
 	sl_topology_free(t);
 }
 
+/* retrieve, annotate and filter share the options of the rule. */
+static void test_note(void **state)
+{
+	const char *const sets[] = { "filter.flips=on" };
+	struct sl_topology *t = curate(sets, 1);
+	struct sl_buf plan = { 0 };
+
+	(void)state;
+	sl_topology_plan(t, false, &plan);
+	assert_non_null(strstr(sl_buf_text(&plan), "note: option 'flips' is 'off' in step 'annotate' and 'on' in step "
+						   "'filter': give both the same value"));
+	sl_buf_release(&plan);
+	sl_topology_free(t);
+}
+
 /* The file's defaults are the library's. */
 static void test_trainer_defaults(void **state)
 {
@@ -123,9 +138,8 @@ static int write_golden(void)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden),
-		cmocka_unit_test(test_json),
-		cmocka_unit_test(test_inline),
+		cmocka_unit_test(test_golden),           cmocka_unit_test(test_json),
+		cmocka_unit_test(test_inline),           cmocka_unit_test(test_note),
 		cmocka_unit_test(test_trainer_defaults),
 	};
 
