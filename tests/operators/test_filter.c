@@ -1,0 +1,230 @@
+/* filter: each action on its port, with what it writes into the record. */
+#include "make.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+static const char yaml[] =
+	"topology: t\n"
+	"ingest: { to: pairs.judged }\n"
+	"partitions: 1\n"
+	"steps:\n"
+	"  - { name: filter, from: pairs.judged,\n"
+	"      to: { curated: curated, flipped: flipped, undecided: undecided, discarded: discarded } }\n";
+
+struct row {
+	double p_gold, p_best;
+	const char *verdict;  /* of a judge that was asked; "" not asked; NULL abstained */
+	const char *off, *on; /* topic and reason code, by flips */
+};
+
+static const struct row rows[] = {
+	{ 0.8, 0.7, "", "curated gold_and_best", "curated gold_and_best" },
+	{ 0.8, 0.3, "chosen", "curated gold_and_judge", "curated gold_and_judge" },
+	{ 0.8, 0.3, "rejected", "discarded unconfirmed", "discarded unconfirmed" },
+	{ 0.8, 0.3, NULL, "discarded unconfirmed", "discarded unconfirmed" },
+	{ 0.8, NAN, NULL, "curated gold_alone", "curated gold_alone" },
+	{ 0.8, NAN, "tie", "discarded unconfirmed", "discarded unconfirmed" },
+	{ 0.2, 0.9, "", "discarded gold_rejects", "discarded gold_rejects" },
+	{ 0.2, 0.3, "", "discarded flip_suspended", "flipped flipped" },
+	{ 0.2, 0.3, "rejected", "discarded flip_suspended", "flipped flipped" },
+	{ 0.2, 0.3, NULL, "discarded flip_suspended", "discarded flip_unconfirmed" },
+	{ 0.2, 0.3, "tie", "discarded flip_suspended", "discarded flip_unconfirmed" },
+	{ 0.2, 0.3, "chosen", "discarded gold_rejects", "discarded gold_rejects" },
+};
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+static struct sl_pair make_row(struct sl_arena *a, size_t i)
+{
+	struct sl_pair p = sl_trial_pair(a, sl_arena_print(a, "prompt %zu", i), "good", "bad");
+
+	make_scores(a, &p, rows[i].p_gold, rows[i].p_best);
+	if (!rows[i].verdict || *rows[i].verdict)
+		make_judgement(&p, rows[i].verdict);
+	p.margin = 2;
+	p.vectors.context = sl_text("12345678");
+	return p;
+}
+
+static bool feed(struct sl_trial *t, void *arg)
+{
+	struct sl_arena a = { 0 };
+	struct sl_pair pairs[ROWS];
+	bool done;
+
+	(void)arg;
+	for (size_t i = 0; i < ROWS; i++)
+		pairs[i] = make_row(&a, i);
+	done = sl_trial_feed(t, "pairs.judged", pairs, ROWS);
+	sl_arena_release(&a);
+	return done;
+}
+
+static void check_row(const struct sl_pair *in, const struct sl_pair *out, const char *topic)
+{
+	bool flipped = strcmp(topic, "flipped") == 0;
+	static const char *const actions[][2] = {
+		{ "curated", "keep" }, { "flipped", "flip" }, { "undecided", "undecided" }, { "discarded", "discard" }
+	};
+
+	for (size_t i = 0; i < 4; i++)
+		if (strcmp(actions[i][0], topic) == 0)
+			assert_true(sl_is(out->decision.action, actions[i][1]));
+	assert_true(out->decision.present);
+	assert_int_equal(out->decision.revision, 0);
+	assert_true(fabs(out->decision.p_label - 1 / (1 + exp(-in->scores[0].chosen))) < 1e-12);
+	assert_null(out->vectors.context.data);
+	assert_int_equal(out->label_flipped, flipped);
+	assert_true(out->margin == (flipped ? -2 : 2));
+	assert_true(sl_is(out->chosen.at[0].content, flipped ? "bad" : "good"));
+	assert_true(sl_is(out->rejected.at[0].content, flipped ? "good" : "bad"));
+	assert_true((flipped ? out->scores[0].rejected : out->scores[0].chosen) == in->scores[0].chosen);
+}
+
+static void test_ports(void **unused)
+{
+	(void)unused;
+	for (int flips = 0; flips < 2; flips++) {
+		const char *const sets[] = { flips ? "filter.flips=on" : "filter.flips=off" };
+		struct sl_trial *t = sl_trial_new(yaml, sets, 1);
+		struct sl_arena a = { 0 };
+
+		assert_true(feed(t, NULL));
+		assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+		for (size_t i = 0; i < ROWS; i++) {
+			const char *expected = flips ? rows[i].on : rows[i].off;
+			const char *code = strchr(expected, ' ') + 1;
+			char *topic = sl_arena_print(&a, "%.*s", (int)(code - 1 - expected), expected);
+			struct sl_pair in = make_row(&a, i), *out = find_pair(t, topic, in.id, &a);
+
+			if (!out)
+				fail_msg("row %zu, flips %d: not in %s", i, flips, topic);
+			assert_true(has_code(out, code));
+			assert_true(sl_is(out->decision.why, code));
+			check_row(&in, out, topic);
+		}
+		sl_arena_release(&a);
+		sl_trial_free(t);
+	}
+}
+
+static void test_without_gold(void **unused)
+{
+	static const struct {
+		const char *set, *verdict, *topic;
+	} cases[] = {
+		{ "filter.without_gold=llm_only", "chosen", "curated" },
+		{ "filter.without_gold=llm_only", "rejected", "discarded" },
+		{ "filter.without_gold=llm_only", NULL, "undecided" },
+		{ "filter.without_gold=pass", "rejected", "curated" },
+		{ "filter.without_gold=stop", "chosen", NULL },
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct sl_trial *t = sl_trial_new(yaml, &cases[i].set, 1);
+		struct sl_arena a = { 0 };
+		struct sl_pair p = sl_trial_pair(&a, "prompt", "good", "bad"), *out;
+
+		make_judgement(&p, cases[i].verdict);
+		assert_true(sl_trial_feed(t, "pairs.judged", &p, 1));
+		if (!cases[i].topic) {
+			assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_STOPPED);
+			assert_non_null(strstr(t->error.text, "ingest more gold"));
+		} else {
+			assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+			out = find_pair(t, cases[i].topic, p.id, &a);
+			assert_non_null(out);
+			assert_true(isnan(out->decision.p_label));
+		}
+		sl_arena_release(&a);
+		sl_trial_free(t);
+	}
+}
+
+/* A pair that comes back: the revision rises, and a flipped one is judged as it arrived. */
+static void test_again(void **unused)
+{
+	static const char *const sets[] = { "filter.flips=on" };
+	struct sl_trial *t = sl_trial_new(yaml, sets, 1);
+	struct sl_arena a = { 0 };
+	struct sl_pair p = make_row(&a, 8), replayed, *out;
+	struct sl_trail replay = { .step = sl_text("replay"), .pass = 1 };
+
+	(void)unused;
+	assert_true(sl_trial_feed(t, "pairs.judged", &p, 1));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+	out = find_pair(t, "flipped", p.id, &a);
+	assert_int_equal(out->decision.revision, 0);
+	for (int pass = 1; pass < 4; pass++) {
+		assert_true(sl_trial_feed(t, "pairs.judged", out, 1));
+		assert_true(sl_trial_restart(t, SL_TWIN_POWER));
+		assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+		out = find_pair(t, "flipped", p.id, &a);
+		assert_int_equal(out->decision.revision, pass);
+		assert_true(out->label_flipped);
+		assert_true(sl_is(out->chosen.at[0].content, "bad"));
+		assert_true(out->decision.p_label < 0.5);
+	}
+	replayed = make_row(&a, 8); /* from a topic before filter: no decision in it, but a pass */
+	make_scores(&a, &replayed, 0.9, 0.9);
+	replayed.trail = &replay;
+	replayed.trail_count = 1;
+	assert_true(sl_trial_feed(t, "pairs.judged", &replayed, 1));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+	out = find_pair(t, "curated", p.id, &a);
+	assert_int_equal(out->decision.revision, 4);
+	assert_false(out->label_flipped);
+	sl_arena_release(&a);
+	sl_trial_free(t);
+}
+
+/* Everything twice, so that revisions are counted too. */
+static bool feed_twice(struct sl_trial *t, void *arg)
+{
+	struct sl_trail replay = { .step = sl_text("replay"), .pass = 1 };
+	struct sl_arena a = { 0 };
+	struct sl_pair pairs[ROWS];
+	bool done = feed(t, arg);
+
+	for (size_t i = 0; i < ROWS; i++) {
+		pairs[i] = make_row(&a, i);
+		pairs[i].trail = &replay;
+		pairs[i].trail_count = 1;
+	}
+	done = done && sl_trial_feed(t, "pairs.judged", pairs, ROWS);
+	sl_arena_release(&a);
+	return done;
+}
+
+static void test_torture(void **unused)
+{
+	static const char *const sets[] = { "filter.flips=on" };
+	struct sl_trial_case c = { .name = "filter",
+				   .yaml = yaml,
+				   .sets = sets,
+				   .set_count = 1,
+				   .feed = feed_twice,
+				   .batch_most = ROWS,
+				   .schedules = 3 };
+	size_t runs;
+
+	(void)unused;
+	assert_int_equal(sl_trial_torture(&c, &runs, stderr), 0);
+	assert_true(runs > 50);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ports),
+		cmocka_unit_test(test_without_gold),
+		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_torture),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
