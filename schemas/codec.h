@@ -27,7 +27,6 @@ struct sl_model_record {
 	int64_t candidate, previous; /* the other aliases; 0 none */
 	struct sl_bytes reason; /* "trained: 1000 new pairs", "rolled back by hand" */
 	struct sl_bytes report; /* JSON: accuracy with interval, baselines, counts */
-	int64_t time_ms;
 };
 
 extern const char sl_pair_schema_json[];  /* schemas/pair.avsc, compiled in */

@@ -190,7 +190,7 @@ static bool skip_entries(struct cursor *c, const struct sl_node *n, int depth)
 
 static bool read_array(struct cursor *c, const struct sl_node *n, char *base, int depth)
 {
-	const struct sl_record *r = n->target->record;
+	const struct sl_record_type *r = n->target->record;
 	size_t count, used = 0, room = 0;
 	char *items = NULL;
 
@@ -305,7 +305,7 @@ bool sl_decoder_pair(const struct sl_decoder *d, struct sl_bytes body, struct sl
 /* Single-object records: the schemas that are compiled in, found by fingerprint. */
 static struct release {
 	const char *json;
-	const struct sl_record *record;
+	const struct sl_record_type *record;
 	uint64_t fingerprint;
 	struct sl_decoder *decoder;
 } releases[] = {
@@ -326,7 +326,7 @@ static void compile_releases(void)
 	}
 }
 
-static bool decode_object(struct sl_bytes object, const struct sl_record *record, struct sl_arena *a, void *base,
+static bool decode_object(struct sl_bytes object, const struct sl_record_type *record, struct sl_arena *a, void *base,
 			  struct sl_error *e)
 {
 	const uint8_t *at = object.data;

@@ -54,7 +54,7 @@ static bool put_branch(struct sl_buf *to, bool present)
 	return present;
 }
 
-static void put_record(struct sl_buf *to, const struct sl_record *r, const void *base);
+static void put_record(struct sl_buf *to, const struct sl_record_type *r, const void *base);
 
 static void put_field(struct sl_buf *to, const struct sl_field *f, const char *base)
 {
@@ -102,7 +102,7 @@ static void put_field(struct sl_buf *to, const struct sl_field *f, const char *b
 	assert(!"an unknown kind of field");
 }
 
-static void put_record(struct sl_buf *to, const struct sl_record *r, const void *base)
+static void put_record(struct sl_buf *to, const struct sl_record_type *r, const void *base)
 {
 	for (size_t i = 0; i < r->field_count; i++)
 		put_field(to, &r->fields[i], base);

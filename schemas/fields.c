@@ -40,13 +40,13 @@ static const struct sl_field message_fields[] = {
 	FIELD(sl_message, content, STRING),
 	FIELD(sl_message, extra, TEXT),
 };
-static const struct sl_record message = RECORD("Message", sl_message, message_fields);
+static const struct sl_record_type message = RECORD("Message", sl_message, message_fields);
 
 static const struct sl_field arrival_fields[] = {
 	FIELD(sl_arrival, file, TEXT),  FIELD(sl_arrival, line, LONG),        FIELD(sl_arrival, item, LONG),
 	FIELD(sl_arrival, topic, TEXT), LONG_ELSE(sl_arrival, partition, -1), LONG_ELSE(sl_arrival, offset, -1),
 };
-static const struct sl_record arrival = RECORD("Arrival", sl_arrival, arrival_fields);
+static const struct sl_record_type arrival = RECORD("Arrival", sl_arrival, arrival_fields);
 
 static const struct sl_field gold_fields[] = {
 	FIELD(sl_gold, verdict, TEXT),
@@ -54,20 +54,20 @@ static const struct sl_field gold_fields[] = {
 	FIELD(sl_gold, label_arrived, TEXT),
 	FIELD(sl_gold, sequence, LONG),
 };
-static const struct sl_record gold = RECORD("Gold", sl_gold, gold_fields);
+static const struct sl_record_type gold = RECORD("Gold", sl_gold, gold_fields);
 
 static const struct sl_field attributes_fields[] = {
 	FIELD(sl_attributes, category, TEXT),         FIELD(sl_attributes, objectivity, TEXT),
 	FIELD(sl_attributes, controversiality, TEXT), FIELD(sl_attributes, desired, TEXT),
 	FIELD(sl_attributes, guideline, TEXT),
 };
-static const struct sl_record attributes = RECORD("Attributes", sl_attributes, attributes_fields);
+static const struct sl_record_type attributes = RECORD("Attributes", sl_attributes, attributes_fields);
 
 static const struct sl_field vectors_fields[] = {
 	FIELD(sl_vectors, context, BYTES),
 	FIELD(sl_vectors, difference, BYTES),
 };
-static const struct sl_record vectors = RECORD("Vectors", sl_vectors, vectors_fields);
+static const struct sl_record_type vectors = RECORD("Vectors", sl_vectors, vectors_fields);
 
 static const struct sl_field exemplar_fields[] = {
 	FIELD(sl_exemplar, id, ID),
@@ -75,27 +75,27 @@ static const struct sl_field exemplar_fields[] = {
 	FIELD(sl_exemplar, label, NOTE),
 	SECTION(sl_exemplar, attributes, attributes),
 };
-static const struct sl_record exemplar = RECORD("Exemplar", sl_exemplar, exemplar_fields);
+static const struct sl_record_type exemplar = RECORD("Exemplar", sl_exemplar, exemplar_fields);
 
 static const struct sl_field score_fields[] = {
 	FIELD(sl_score, model, NOTE),      FIELD(sl_score, version, LONG),       FIELD(sl_score, chosen, DOUBLE),
 	FIELD(sl_score, rejected, DOUBLE), FIELD(sl_score, temperature, DOUBLE),
 };
-static const struct sl_record score = RECORD("Score", sl_score, score_fields);
+static const struct sl_record_type score = RECORD("Score", sl_score, score_fields);
 
 static const struct sl_field vote_fields[] = {
 	FIELD(sl_vote, judge, NOTE),         FIELD(sl_vote, order, NOTE),      FIELD(sl_vote, verdict, NOTE),
 	FIELD(sl_vote, confidence, DOUBLE),  FIELD(sl_vote, difference, NOTE), FIELD(sl_vote, tokens, LONG),
 	FIELD(sl_vote, micro_dollars, LONG),
 };
-static const struct sl_record vote = RECORD("Vote", sl_vote, vote_fields);
+static const struct sl_record_type vote = RECORD("Vote", sl_vote, vote_fields);
 
 static const struct sl_field judgement_fields[] = {
 	FIELD(sl_judgement, asked, BOOL),
 	FIELD(sl_judgement, verdict, NOTE),
 	ARRAY(sl_judgement, votes, votes, vote_count, vote),
 };
-static const struct sl_record judgement = RECORD("Judgement", sl_judgement, judgement_fields);
+static const struct sl_record_type judgement = RECORD("Judgement", sl_judgement, judgement_fields);
 
 static const struct sl_field decision_fields[] = {
 	FIELD(sl_decision, action, NOTE),
@@ -103,13 +103,13 @@ static const struct sl_field decision_fields[] = {
 	FIELD(sl_decision, p_label, DOUBLE),
 	FIELD(sl_decision, revision, LONG),
 };
-static const struct sl_record decision = RECORD("Decision", sl_decision, decision_fields);
+static const struct sl_record_type decision = RECORD("Decision", sl_decision, decision_fields);
 
 static const struct sl_field trail_fields[] = {
 	FIELD(sl_trail, step, NOTE),    FIELD(sl_trail, version, NOTE), FIELD(sl_trail, tables, NOTE),
 	FIELD(sl_trail, outcome, NOTE), FIELD(sl_trail, reason, NOTE),  FIELD(sl_trail, pass, LONG),
 };
-static const struct sl_record trail = RECORD("Trail", sl_trail, trail_fields);
+static const struct sl_record_type trail = RECORD("Trail", sl_trail, trail_fields);
 
 static const struct sl_field pair_fields[] = {
 	FIELD(sl_pair, id, ID),
@@ -135,7 +135,7 @@ static const struct sl_field pair_fields[] = {
 	SECTION(sl_pair, decision, decision),
 	ARRAY(sl_pair, trail, trail, trail_count, trail),
 };
-const struct sl_record sl_record_pair = RECORD("Pair", sl_pair, pair_fields);
+const struct sl_record_type sl_record_pair = RECORD("Pair", sl_pair, pair_fields);
 
 static const struct sl_field model_fields[] = {
 	FIELD(sl_model_record, name, NOTE),       FIELD(sl_model_record, version, LONG),
@@ -143,11 +143,10 @@ static const struct sl_field model_fields[] = {
 	FIELD(sl_model_record, size_bytes, LONG), FIELD(sl_model_record, sequence, LONG),
 	FIELD(sl_model_record, candidate, LONG),  FIELD(sl_model_record, previous, LONG),
 	FIELD(sl_model_record, reason, NOTE),     FIELD(sl_model_record, report, NOTE),
-	FIELD(sl_model_record, time_ms, LONG),
 };
-const struct sl_record sl_record_model = RECORD("Model", sl_model_record, model_fields);
+const struct sl_record_type sl_record_model = RECORD("Model", sl_model_record, model_fields);
 
-void sl_record_init(const struct sl_record *r, void *base)
+void sl_record_init(const struct sl_record_type *r, void *base)
 {
 	memset(base, 0, r->size);
 	for (size_t i = 0; i < r->field_count; i++) {
@@ -191,7 +190,7 @@ static bool field_absent(const struct sl_field *f, const void *base)
 	return false;
 }
 
-bool sl_record_absent(const struct sl_record *r, const void *base)
+bool sl_record_absent(const struct sl_record_type *r, const void *base)
 {
 	for (size_t i = 0; i < r->field_count; i++)
 		if (!field_absent(&r->fields[i], base))

@@ -38,23 +38,23 @@ struct sl_field {
 	enum sl_field_kind kind;
 	size_t offset;
 	size_t other;
-	const struct sl_record *record; /* of a section or an array's items */
+	const struct sl_record_type *record; /* of a section or an array's items */
 	int64_t absent;
 };
 
-struct sl_record {
+struct sl_record_type {
 	const char *name; /* of the Avro record */
 	size_t size;      /* of the struct */
 	const struct sl_field *fields;
 	size_t field_count;
 };
 
-extern const struct sl_record sl_record_pair;  /* struct sl_pair */
-extern const struct sl_record sl_record_model; /* struct sl_model_record */
+extern const struct sl_record_type sl_record_pair;  /* struct sl_pair */
+extern const struct sl_record_type sl_record_model; /* struct sl_model_record */
 
 /* Zero the struct and set the absent values that are not zero. */
-void sl_record_init(const struct sl_record *r, void *base);
+void sl_record_init(const struct sl_record_type *r, void *base);
 /* Every field is absent. */
-bool sl_record_absent(const struct sl_record *r, const void *base);
+bool sl_record_absent(const struct sl_record_type *r, const void *base);
 
 #endif

@@ -95,9 +95,9 @@ static enum sl_wire wire_of(avro_schema_t schema)
 }
 
 static const struct sl_node *compile(struct compiler *c, avro_schema_t schema, const struct sl_field *target,
-				     const struct sl_record *record, int depth);
+				     const struct sl_record_type *record, int depth);
 
-static const struct sl_field *field_named(const struct sl_record *r, const char *name)
+static const struct sl_field *field_named(const struct sl_record_type *r, const char *name)
 {
 	for (size_t i = 0; r && i < r->field_count; i++)
 		if (strcmp(r->fields[i].name, name) == 0)
@@ -105,7 +105,7 @@ static const struct sl_field *field_named(const struct sl_record *r, const char 
 	return NULL;
 }
 
-static bool compile_record(struct compiler *c, struct sl_node *n, avro_schema_t schema, const struct sl_record *record,
+static bool compile_record(struct compiler *c, struct sl_node *n, avro_schema_t schema, const struct sl_record_type *record,
 			   int depth)
 {
 	n->inner_count = avro_schema_record_size(schema);
@@ -148,7 +148,7 @@ static bool compile_union(struct compiler *c, struct sl_node *n, avro_schema_t s
 static bool compile_entries(struct compiler *c, struct sl_node *n, avro_schema_t schema, int depth)
 {
 	bool map = n->wire == SL_WIRE_MAP;
-	const struct sl_record *record = n->target ? n->target->record : NULL;
+	const struct sl_record_type *record = n->target ? n->target->record : NULL;
 	avro_schema_t inner = map ? avro_schema_map_values(schema) : avro_schema_array_items(schema);
 	avro_schema_t real = avro_typeof(inner) == AVRO_LINK ? avro_schema_link_target(inner) : inner;
 
@@ -192,7 +192,7 @@ static size_t least_size(const struct sl_node *n)
 /* `target` is where the value goes, `record` the table of a record that is the
  * root or an array's item; both NULL: skip. */
 static const struct sl_node *compile(struct compiler *c, avro_schema_t schema, const struct sl_field *target,
-				     const struct sl_record *record, int depth)
+				     const struct sl_record_type *record, int depth)
 {
 	bool skip = !target && !record, ok = true;
 	struct sl_node *n;
@@ -238,7 +238,7 @@ static const struct sl_node *compile(struct compiler *c, avro_schema_t schema, c
 	return n;
 }
 
-struct sl_decoder *sl_plan_new(const char *json, const struct sl_record *record, struct sl_error *e)
+struct sl_decoder *sl_plan_new(const char *json, const struct sl_record_type *record, struct sl_error *e)
 {
 	struct sl_decoder *d = sl_calloc(1, sizeof *d);
 	struct compiler c = { .d = d, .e = e };

@@ -51,11 +51,11 @@ struct sl_decoder {
 	struct sl_arena nodes;
 	avro_schema_t schema;
 	const struct sl_node *root;
-	const struct sl_record *record;
+	const struct sl_record_type *record;
 };
 
 /* A decoder of a writer's record into the struct of `record`. NULL on failure. */
-struct sl_decoder *sl_plan_new(const char *writer_schema_json, const struct sl_record *record, struct sl_error *e);
+struct sl_decoder *sl_plan_new(const char *writer_schema_json, const struct sl_record_type *record, struct sl_error *e);
 /* What a field of ours takes, for messages: "a double or null". */
 const char *sl_field_expects(const struct sl_field *f);
 

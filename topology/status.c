@@ -416,7 +416,7 @@ static void model_metrics(struct sl_buf *b, json_t *models)
 	head(b, "sluice_model_accuracy_ratio", "gauge", "Pairwise accuracy of the champion on gold, by split.");
 	json_array_foreach(models, i, m) {
 		for (size_t k = 0; k < 2; k++) {
-			json_t *a = json_object_get(json_object_get(json_object_get(m, "report"), splits[k]), "model");
+			json_t *a = json_object_get(json_object_get(json_object_get(m, "report"), splits[k]), "accuracy");
 
 			if (json_integer_value(json_object_get(a, "count")) == 0)
 				continue;

@@ -177,7 +177,7 @@ void sl_status_topics(const json_t *status, FILE *to)
 
 static void accuracy(const json_t *evaluation, const char *split, FILE *to)
 {
-	const json_t *a = json_object_get(evaluation, "model");
+	const json_t *a = json_object_get(evaluation, "accuracy");
 
 	if (sl_status_count(a, "count") == 0)
 		return;

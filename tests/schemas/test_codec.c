@@ -45,7 +45,7 @@ static struct sl_bytes random_text(struct sl_arena *a, bool may_be_absent)
 	return sl_text(texts[i]);
 }
 
-static void fill(const struct sl_record *r, void *base, struct sl_arena *a)
+static void fill(const struct sl_record_type *r, void *base, struct sl_arena *a)
 {
 	static const int64_t longs[] = { 0, -1, 1, 63, 64, -64, -65, 1700000000000, INT64_MAX, INT64_MIN };
 	static const double doubles[] = { 0, -0.0, 1.5, -3.25e300, 5e-324, HUGE_VAL, -HUGE_VAL };
@@ -84,7 +84,7 @@ static void fill(const struct sl_record *r, void *base, struct sl_arena *a)
 	}
 }
 
-static void assert_same(const struct sl_record *r, const char *x, const char *y)
+static void assert_same(const struct sl_record_type *r, const char *x, const char *y)
 {
 	for (size_t i = 0; i < r->field_count; i++) {
 		const struct sl_field *f = &r->fields[i];
@@ -138,7 +138,7 @@ static json_t *type_named(json_t *schema, const char *name)
 	return found;
 }
 
-static void check_record(json_t *root, json_t *type, const struct sl_record *r);
+static void check_record(json_t *root, json_t *type, const struct sl_record_type *r);
 
 static void check_type(json_t *root, json_t *type, const struct sl_field *f)
 {
@@ -183,7 +183,7 @@ static void check_default(const json_t *value, const struct sl_field *f)
 		assert_true(json_is_null(value));
 }
 
-static void check_record(json_t *root, json_t *type, const struct sl_record *r)
+static void check_record(json_t *root, json_t *type, const struct sl_record_type *r)
 {
 	json_t *fields;
 
