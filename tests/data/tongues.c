@@ -7,8 +7,8 @@
 const struct sl_tongue sl_english = {
 	.gap = " ",
 	.asks = WORDS("How can %P keep the %N from getting %A when %V it in %C?",
-		      "What is the best way for %P to go about %V a %A %N with a %T in %C?",
-		      "My friend %P says the %N in %C needs a %T like the %M; is that true?",
+		      "How should %P of %C go about %V a %A %N with a %T?",
+		      "My friend %P says the %N in %C needs a %T like the %M; would %p agree?",
 		      "Explain to %P, a beginner from %C, why the %N becomes %A.",
 		      "Compare the %N with the %M for %P, who only owns a %T.",
 		      "I am %V a %N near %C and %P told me it looks %A. What now?",
@@ -25,7 +25,7 @@ const struct sl_tongue sl_english = {
 			  "There is also a %a %n, which %r left behind.", "I can spend about %d %u on it %m.",
 			  "Last time %p ended up with a %a %t.", "Our %t from %c is too %a for %v."),
 	.sums = WORDS("If %P has %X %u and %p adds %Y more, how many is that for %c?",
-		      "Also, what do %X %u and another %Y %u come to?",
+		      "Also, what do the %X %u of %p and another %Y %u come to?",
 		      "By the way, %P counted %X on Monday and %Y on Friday: what does %p get in all?"),
 	.wishes =
 		WORDS("Keep it short enough for %p.", "Please explain it so that %r near %c can follow.",
