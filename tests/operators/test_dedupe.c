@@ -1,40 +1,27 @@
-/* Behaviour of dedupe from tables: what goes out where, and why. */
-#include "array_task.h"
+/* dedupe: what goes out where, and why; the same whatever happens to the run. */
+#include "tests/trial.h"
+#include "topology/base/buf.h"
+#include "topology/base/file.h"
+#include "topology/base/text.h"
 
-#include <math.h>
 #include <setjmp.h>
-#include <stdint.h>
+#include <stdarg.h>
+#include <stdlib.h>
+
 #include <cmocka.h>
 
-extern const struct sl_operator sl_operator_dedupe;
+static const char yaml[] =
+	"topology: t\n"
+	"ingest: { to: pairs.raw }\n"
+	"partitions: 1\n"
+	"steps:\n"
+	"  - { name: dedupe, from: pairs.raw, to: { unique: pairs.unique, duplicate: pairs.duplicate,\n"
+	"      conflict: pairs.conflict, contaminated: pairs.contaminated } }\n";
 
-enum { UNIQUE, DUPLICATE, CONFLICT, CONTAMINATED };
+enum port { UNIQUE, DUPLICATE, CONFLICT, CONTAMINATED, REJECTED, PORTS };
+static const char *const topics[PORTS] = { "pairs.unique", "pairs.duplicate", "pairs.conflict", "pairs.contaminated",
+					   "dead.dedupe" };
 enum gold { RAW, GOLD };
-
-static struct sl_messages one(struct sl_arena *a, const char *role, const char *text)
-{
-	struct sl_messages m = { sl_arena_zalloc(a, sizeof *m.at), 1 };
-
-	m.at[0].role = sl_text(role);
-	m.at[0].content = sl_text(text);
-	return m;
-}
-
-static struct sl_pair make(struct sl_arena *a, const char *prompt, const char *chosen, const char *rejected,
-			   enum gold gold)
-{
-	struct sl_arena scratch = { 0 };
-	struct sl_pair p;
-
-	sl_pair_init(&p);
-	p.prompt = one(a, "user", prompt);
-	p.chosen = one(a, "assistant", chosen);
-	p.rejected = one(a, "assistant", rejected);
-	p.gold.present = gold == GOLD;
-	sl_pair_identify(&p, &scratch);
-	sl_arena_release(&scratch);
-	return p;
-}
 
 /* Letters stand for these texts; a second letter is a near copy. */
 static const char *text_of(const char *name)
@@ -73,14 +60,16 @@ static const char *text_of(const char *name)
 struct step {
 	const char *prompt, *chosen, *rejected;
 	enum gold gold;
-	int port;
+	enum port port;
 	const char *reason; /* begins with this; '#n' in it stands for the id of step n */
 	const char *label_arrived;
 };
 
+enum { STEPS = 8 };
+
 struct table {
 	const char *name;
-	struct step steps[8];
+	struct step steps[STEPS];
 };
 
 static const struct table tables[] = {
@@ -143,75 +132,285 @@ static const struct table tables[] = {
 	    { "P", "C", "C'", RAW, UNIQUE, "", "" } } },
 };
 
-static void expect_output(const struct table *table, size_t step, const struct output *outputs)
+static size_t steps_of(const struct table *table)
 {
-	const struct step *want = &table->steps[step];
-	const struct output *got = &outputs[step];
-	char reason[400] = "";
-	size_t size = 0;
+	size_t count = 0;
 
-	if (!want->reason)
-		return;
-	for (const char *c = want->reason; *c; c++) {
-		if (*c == '#') {
-			char hex[SL_ID_HEX_SIZE];
-
-			size += (size_t)snprintf(reason + size, sizeof reason - size, "%s",
-						 sl_id_hex(outputs[*++c - '0'].id, hex));
-		} else {
-			reason[size++] = *c;
-			reason[size] = 0;
-		}
-	}
-	if (got->port != want->port || strncmp(got->reason, reason, size) != 0 || (size == 0 && got->reason[0]) ||
-	    strcmp(got->label_arrived, want->label_arrived) != 0)
-		fail_msg("%s, step %zu: port %d '%s' label '%s', expected %d '%s' '%s'", table->name, step, got->port,
-			 got->reason, got->label_arrived, want->port, reason, want->label_arrived);
+	while (count < STEPS && table->steps[count].prompt)
+		count++;
+	return count;
 }
 
-/* Every table in batches of every size; reopened after each batch in the second round. */
-static void test_tables(void **state)
+/* The number of a step travels in arrival.line: copies have the same id. */
+static bool feed(struct sl_trial *t, void *arg)
 {
-	(void)state;
-	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
-		struct sl_arena arena = { 0 };
-		struct sl_pair pairs[8];
-		size_t count = 0;
+	const struct table *table = arg;
+	struct sl_arena a = { 0 };
+	struct sl_pair pairs[STEPS];
+	size_t count = steps_of(table);
+	bool done;
 
-		for (; count < 8 && tables[i].steps[count].prompt; count++) {
-			const struct step *s = &tables[i].steps[count];
+	for (size_t i = 0; i < count; i++) {
+		const struct step *s = &table->steps[i];
 
-			pairs[count] =
-				make(&arena, text_of(s->prompt), text_of(s->chosen), text_of(s->rejected), s->gold);
-		}
-		for (size_t cut = 1; cut <= 2 * count; cut++) {
-			size_t batch_max = (cut + 1) / 2;
-			struct sl_task t;
-
-			task_init(&t, &sl_operator_dedupe);
-			*(double *)task_option(&t, "jaccard") = 0.8;
-			assert_int_equal(t.operator->open(&t, t.self), SL_OK);
-			for (size_t done = 0; done < count;) {
-				size_t n = count - done < batch_max ? count - done : batch_max;
-				struct sl_batch batch = { pairs + done, n };
-
-				assert_int_equal(t.operator->process(&t, t.self, &batch), SL_OK);
-				done += n;
-				if (cut % 2)
-					assert_int_equal(task_reopen(&t), SL_OK);
-			}
-			assert_int_equal(t.output_count, count);
-			for (size_t s = 0; s < count; s++)
-				expect_output(&tables[i], s, t.outputs);
-			task_release(&t);
-		}
-		sl_arena_release(&arena);
+		pairs[i] = sl_trial_pair(&a, text_of(s->prompt), text_of(s->chosen), text_of(s->rejected));
+		pairs[i].arrival.line = (int64_t)i + 1;
+		pairs[i].gold.present = s->gold == GOLD;
 	}
+	done = sl_trial_feed(t, "pairs.raw", pairs, count);
+	sl_arena_release(&a);
+	return done;
+}
+
+struct result {
+	enum port port;
+	struct sl_id id;
+	struct sl_bytes reason, label_arrived;
+};
+
+/* What became of every step, by number. Returns how many were found. */
+static size_t results_of(struct sl_trial *t, struct sl_arena *a, struct result results[STEPS])
+{
+	size_t found = 0;
+
+	for (int port = 0; port < PORTS; port++) {
+		struct sl_record *records;
+		size_t count = sl_trial_records(t, topics[port], a, &records);
+
+		for (size_t i = 0; i < count; i++, found++) {
+			struct sl_pair p;
+			struct result *r;
+
+			if (!sl_pair_decode(records[i].value, a, &p, &t->error))
+				fail_msg("%s", t->error.text);
+			r = &results[p.arrival.line - 1];
+			*r = (struct result){ port, p.id, records[i].headers, p.gold.label_arrived };
+			if (port != REJECTED)
+				r->reason = p.trail[p.trail_count - 1].reason;
+		}
+	}
+	return found;
+}
+
+/* '#n' in a wanted reason stands for the id of step n. */
+static struct sl_bytes spell(const char *reason, const struct result *results, struct sl_arena *a)
+{
+	struct sl_buf b = { 0 };
+	struct sl_bytes spelt;
+
+	for (const char *c = reason; *c; c++) {
+		char hex[SL_ID_HEX_SIZE];
+
+		if (*c == '#')
+			sl_buf_print(&b, "%s", sl_id_hex(results[*++c - '0'].id, hex));
+		else
+			sl_buf_add_byte(&b, (uint8_t)*c);
+	}
+	spelt = sl_arena_bytes(a, sl_buf_bytes(&b));
+	sl_buf_release(&b);
+	return spelt;
+}
+
+static void expect(const struct table *table, size_t i, const struct result *results, struct sl_arena *a)
+{
+	const struct step *want = &table->steps[i];
+	const struct result *got = &results[i];
+	struct sl_bytes reason = spell(want->reason, results, a);
+	bool same = got->port == want->port && sl_is(got->label_arrived, want->label_arrived);
+
+	if (want->port == REJECTED) /* somewhere among the headers */
+		same = same && memmem(got->reason.data, got->reason.size, reason.data, reason.size);
+	else
+		same = same && sl_bytes_begins(got->reason, reason) && (reason.size > 0 || got->reason.size == 0);
+	if (!same)
+		fail_msg("%s, step %zu: %s '%.*s' label '%.*s', expected %s '%.*s' '%s'", table->name, i,
+			 topics[got->port], (int)got->reason.size, (const char *)got->reason.data,
+			 (int)got->label_arrived.size, (const char *)got->label_arrived.data, topics[want->port],
+			 (int)reason.size, (const char *)reason.data, want->label_arrived);
+}
+
+static void play_table(const struct table *table, const char *const *sets, size_t set_count)
+{
+	struct sl_trial *t = sl_trial_new(yaml, sets, set_count);
+	struct result results[STEPS];
+	struct sl_arena a = { 0 };
+	size_t count = steps_of(table);
+
+	assert_true(feed(t, (void *)(uintptr_t)table));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+	assert_int_equal(results_of(t, &a, results), count);
+	for (size_t i = 0; i < count; i++)
+		expect(table, i, results, &a);
+	sl_arena_release(&a);
+	sl_trial_free(t);
+}
+
+static void test_tables(void **unused)
+{
+	(void)unused;
+	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++)
+		play_table(&tables[i], NULL, 0);
+}
+
+static void test_torture(void **unused)
+{
+	(void)unused;
+	for (size_t i = 0; i < sizeof tables / sizeof *tables; i++) {
+		struct sl_trial_case c = { .name = tables[i].name,
+					   .yaml = yaml,
+					   .feed = feed,
+					   .arg = (void *)(uintptr_t)&tables[i],
+					   .batch_most = STEPS,
+					   .schedules = 3 };
+		size_t runs;
+
+		assert_int_equal(sl_trial_torture(&c, &runs, stderr), 0);
+		assert_true(runs > 50);
+	}
+}
+
+/* What was remembered before a restart is known behind it. */
+static void test_restart(void **unused)
+{
+	static const struct table again = { "again", { { "P'", "C", "R", RAW, DUPLICATE, "", "" } } };
+	struct sl_trial *t = sl_trial_new(yaml, NULL, 0);
+	struct sl_arena a = { 0 };
+	struct sl_pair *pairs;
+
+	(void)unused;
+	assert_true(feed(t, (void *)(uintptr_t)&tables[0]));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+	assert_int_equal(sl_trial_read(t, "pairs.duplicate", &a, &pairs), 2);
+	assert_true(sl_trial_restart(t, SL_TWIN_POWER));
+	assert_true(feed(t, (void *)(uintptr_t)&again));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+	assert_int_equal(sl_trial_read(t, "pairs.duplicate", &a, &pairs), 3);
+	sl_arena_release(&a);
+	sl_trial_free(t);
+}
+
+/* A folder with one benchmark file, Bench/pairs.jsonl, and --set dedupe.benchmarks for it. */
+struct bench {
+	char folder[40], set[100];
+};
+
+static void make_bench(struct bench *b, const char *lines)
+{
+	struct sl_error e;
+	char path[80];
+
+	snprintf(b->folder, sizeof b->folder, "/tmp/sluice-dedupe-XXXXXX");
+	assert_non_null(mkdtemp(b->folder));
+	snprintf(path, sizeof path, "%s/Bench", b->folder);
+	assert_true(sl_folder_make(path, &e));
+	snprintf(path, sizeof path, "%s/Bench/pairs.jsonl", b->folder);
+	snprintf(b->set, sizeof b->set, "dedupe.benchmarks=%s", path);
+	assert_true(sl_file_replace(path, sl_text(lines), &e));
+}
+
+static void test_contaminated(void **unused)
+{
+	static const char lines[] =
+		"{\"prompt\": \"one two three four five six seven eight nine ten eleven twelve thirteen fourteen\","
+		" \"chosen\": \"x\", \"rejected\": \"y\"}\n";
+#define THIRTEEN "Two three four, five six seven eight nine ten eleven twelve thirteen FOURTEEN"
+	static const struct table table = {
+		"contaminated",
+		{ { "so: " THIRTEEN "?", "C", "R", RAW, CONTAMINATED, "contaminated Bench: '" THIRTEEN "'", "" },
+		  { "so: " THIRTEEN "?", "C", "R", RAW, CONTAMINATED, "contaminated Bench: '",
+		    "" }, /* not a duplicate */
+		  { "so: " THIRTEEN "?", "C", "R", GOLD, CONTAMINATED, "contaminated Bench: '", "" },
+		  { "P", THIRTEEN, "R", RAW, UNIQUE, "", "" }, /* responses are not looked at */
+		  { "P", "C", "R", RAW, UNIQUE, "", "" },
+		  { "one two three four five six", "C", "R", RAW, UNIQUE, "", "" } }
+	};
+	static const struct table responses = {
+		"benchmark_responses",
+		{ { "P", THIRTEEN, "R", RAW, CONTAMINATED, "contaminated Bench: '" THIRTEEN "'", "" },
+		  { "P", "C", THIRTEEN, RAW, CONTAMINATED, "contaminated Bench: '" THIRTEEN "'", "" },
+		  { "P", "C", "R", RAW, UNIQUE, "", "" } }
+	};
+	struct sl_error e;
+	struct bench b;
+
+	(void)unused;
+	make_bench(&b, lines);
+	play_table(&table, (const char *[]){ b.set }, 1);
+	play_table(&responses, (const char *[]){ b.set, "dedupe.benchmark_responses=true" }, 2);
+	assert_true(sl_folder_remove(b.folder, &e));
+}
+
+/* All user turns count, wherever they are; other roles do not. A long quote is cut at a character. */
+static void test_turns_and_quote(void **unused)
+{
+	/* 13 words of 20 three-byte letters each: 792 bytes with the spaces */
+	struct sl_buf words = { 0 }, lines = { 0 };
+	struct sl_message turns[4];
+	struct sl_pair p[2], *out;
+	struct sl_arena a = { 0 };
+	struct sl_trial *t;
+	struct sl_error e;
+	struct bench b;
+
+	(void)unused;
+	for (int w = 0; w < 13; w++) {
+		for (int i = 0; i < 20; i++)
+			sl_buf_print(&words, "\xe1\x83\x90"); /* Georgian an */
+		sl_buf_print(&words, "%d ", w);
+	}
+	sl_buf_print(&lines, "{\"prompt\": \"%s\", \"chosen\": \"x\", \"rejected\": \"y\"}\n", sl_buf_text(&words));
+	make_bench(&b, sl_buf_text(&lines));
+	t = sl_trial_new(yaml, (const char *[]){ b.set }, 1);
+	for (int i = 0; i < 2; i++) {
+		p[i] = sl_trial_pair(&a, "a question", "one answer", "another answer");
+		for (int turn = 0; turn < 4; turn++)
+			turns[turn] = (struct sl_message){ .role = sl_text(turn % 2 ? "assistant" : "user"),
+							   .content = sl_text("hello there") };
+		turns[i == 0 ? 2 : 1].content = sl_buf_bytes(&words);
+		p[i].prompt = (struct sl_messages){ sl_arena_copy(&a, turns, sizeof turns), 4 };
+		p[i].id = p[i].pair_key = p[i].group = (struct sl_id){ { 0 } };
+	}
+	assert_true(sl_trial_feed(t, "pairs.raw", p, 2));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+	assert_int_equal(sl_trial_read(t, "pairs.unique", &a, &out), 1);
+	assert_int_equal(sl_trial_read(t, "pairs.contaminated", &a, &out), 1);
+
+	struct sl_bytes reason = out[0].trail[out[0].trail_count - 1].reason;
+	size_t bad;
+	assert_true(sl_bytes_begins(reason, sl_text("contaminated Bench: '")));
+	assert_true(sl_utf8_valid(reason, &bad));
+	assert_in_range(reason.size, 200, sizeof "contaminated Bench: ''" + 200);
+	sl_trial_free(t);
+	sl_buf_release(&words);
+	sl_buf_release(&lines);
+	sl_arena_release(&a);
+	assert_true(sl_folder_remove(b.folder, &e));
+}
+
+/* A benchmark that cannot be read stops the step before anything is let through. */
+static void test_unreadable_benchmark(void **unused)
+{
+	static const char *const sets[] = { "dedupe.benchmarks=no/such/file.jsonl" };
+	struct sl_trial *t = sl_trial_new(yaml, sets, 1);
+	struct sl_arena a = { 0 };
+	struct sl_pair *out;
+
+	(void)unused;
+	assert_true(feed(t, (void *)(uintptr_t)&tables[0]));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_STOPPED);
+	assert_non_null(strstr(t->error.text, "file.jsonl"));
+	assert_int_equal(sl_trial_read(t, "pairs.unique", &a, &out), 0);
+	sl_arena_release(&a);
+	sl_trial_free(t);
 }
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(test_tables) };
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_tables),          cmocka_unit_test(test_torture),
+		cmocka_unit_test(test_restart),         cmocka_unit_test(test_contaminated),
+		cmocka_unit_test(test_turns_and_quote), cmocka_unit_test(test_unreadable_benchmark),
+	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
