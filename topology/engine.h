@@ -5,6 +5,7 @@
  *     commit.c     the one place that makes things true
  *     run.c        worker threads, the committer, idle and stuck
  *     training.c   when and on what the models are trained
+ *     freeze.c     tables that stay as they are
  *     status.c     counts and states as JSON and metrics
  *
  * Locks, in the order they may be taken: commit, sched. A commit never waits for
@@ -28,7 +29,12 @@ struct sl_topic_state {
 };
 
 struct sl_scheduler; /* run.c */
-struct sl_training;  /* training.c */
+struct sl_training;  /* freeze.c: pin the tables of a frozen run, once; how far a table is read; let go. */
+bool sl_freeze_pin(struct sl_runtime *rt, struct sl_error *e) SL_MUST_CHECK;
+bool sl_freeze_end(struct sl_runtime *rt, int topic, int32_t partition, int64_t *end, struct sl_error *e) SL_MUST_CHECK;
+bool sl_freeze_release(struct sl_runtime *rt, struct sl_error *e) SL_MUST_CHECK;
+
+/* training.c */
 
 struct sl_runtime {
 	const struct sl_topology *topology;
@@ -60,6 +66,8 @@ struct sl_append {
 };
 bool sl_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_count, const struct sl_append *appends,
 	       size_t append_count, struct sl_writes *extra, struct sl_error *e) SL_MUST_CHECK;
+/* Drop whole segments that every reader has left behind, of the touched topics, except where all is kept. */
+bool sl_retain(struct sl_runtime *rt, const bool *touched, struct sl_error *e) SL_MUST_CHECK;
 /* Wake what may run now (run.c); nothing to do without a scheduler. */
 struct sl_scheduler *sl_scheduler_new(struct sl_runtime *rt);
 void sl_scheduler_free(struct sl_scheduler *s);

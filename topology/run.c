@@ -393,6 +393,10 @@ enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_option
 	bool asked = false;
 	int64_t shown_ns = 0;
 
+	if (!rt->options.freeze && !sl_freeze_release(rt, e)) {
+		free(workers);
+		return SL_RUN_FAILED;
+	}
 	sl_lock(&s->lock);
 	s->on = true;
 	s->stopping = s->failed = s->trained = s->train_asked = false;
@@ -441,6 +445,8 @@ enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_option
 	}
 	sl_unlock(&s->lock);
 	free(workers);
+	if (end == SL_RUN_IDLE && rt->options.freeze && !sl_freeze_release(rt, e))
+		end = SL_RUN_FAILED;
 	if (options->progress)
 		options->progress(options->arg, rt);
 	return end;

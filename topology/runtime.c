@@ -102,14 +102,13 @@ static bool recorded_end(struct sl_runtime *rt, const char *topic, int32_t parti
 	sl_key_begin(&key, 'e', topic);
 	sl_key_partition(&key, partition);
 	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
-	if (done && found && value.size != 32)
-		done = sl_error_set(e, SL_STOP, "the end of topic '%s' has %zu bytes, expected 32: the store is damaged", topic,
+	if (done && found && value.size != 24)
+		done = sl_error_set(e, SL_STOP, "the end of topic '%s' has %zu bytes, expected 24: the store is damaged", topic,
 				    value.size);
 	if (done && found) {
 		end->offset = (int64_t)sl_get_le64(value.data);
 		end->segment = (int64_t)sl_get_le64(value.data + 8);
 		end->bytes = sl_get_le64(value.data + 16);
-		end->start = (int64_t)sl_get_le64(value.data + 24);
 	}
 	sl_buf_release(&key);
 	sl_buf_release(&value);
@@ -211,15 +210,21 @@ static bool open_topics(struct sl_runtime *rt, struct sl_error *e)
 			atomic_store(&state->starts[p], sl_log_end(state->logs[p]).start);
 		}
 	}
+	done = done && sl_freeze_pin(rt, e);
 	for (size_t i = 0; done && i < topology->topic_count; i++) {
 		struct sl_topic_state *state = &rt->topics[i];
 
 		for (int32_t p = 0; done && state->table && p < topology->topics[i].partitions; p++) {
 			struct sl_reader reader;
 			const struct sl_record *r;
+			int64_t end;
 
+			if (!sl_freeze_end(rt, (int)i, p, &end, e)) {
+				done = false;
+				break;
+			}
 			e->verdict = SL_OK;
-			sl_reader_open(&reader, rt, (int)i, p, atomic_load(&state->ends[p]));
+			sl_reader_open(&reader, rt, (int)i, p, end);
 			while ((r = sl_reader_next(&reader, e)) != NULL) {
 				sl_table_apply(state->table, r->key, r->value);
 				state->applied[p]++;
@@ -267,6 +272,18 @@ static bool open_units(struct sl_runtime *rt, struct sl_error *e)
 		}
 	}
 	return true;
+}
+
+/* A crash may have come between a commit and the dropping of what it left behind. */
+static bool retain_all(struct sl_runtime *rt, struct sl_error *e)
+{
+	bool *all = sl_calloc(rt->topology->topic_count + 1, sizeof *all);
+	bool done;
+
+	memset(all, true, rt->topology->topic_count * sizeof *all);
+	done = sl_retain(rt, all, e);
+	free(all);
+	return done;
 }
 
 struct sl_runtime *sl_runtime_open(const struct sl_topology *topology, const struct sl_runtime_options *options,
@@ -317,7 +334,7 @@ struct sl_runtime *sl_runtime_open(const struct sl_topology *topology, const str
 	for (size_t i = 0; i < topology->endpoint_count; i++)
 		if (options->endpoint)
 			rt->endpoints[i] = options->endpoint(options->arg, &topology->endpoints[i]);
-	if (!open_units(rt, e))
+	if (!open_units(rt, e) || !retain_all(rt, e))
 		goto failed;
 	rt->scheduler = sl_scheduler_new(rt);
 	rt->training = sl_training_new(rt);

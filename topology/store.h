@@ -12,6 +12,7 @@
  *     'c' step 0 partition port 0 code 0 source    counts
  *     'm' step 0 partition hash              answer memo
  *     'i' source 0 head-hash                 how far a file is ingested
+ *     'f' topic 0 partition                  where a frozen run pinned a table
  *
  * Threads: get and scan from any, write from any; a scan sees the state at its start. */
 #ifndef SL_STORE_H
