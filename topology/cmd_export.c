@@ -230,6 +230,8 @@ static bool write_record(struct export *x, const struct sl_record *r, const stru
 		sl_jsonl_write(p, x->format, &x->line);
 	if (fwrite(x->line.data, 1, x->line.size, x->out) == x->line.size)
 		return true;
+	if (errno == EPIPE)
+		return sl_error_set(e, SL_STOP, "%s", ""); /* the reader has enough: `| head` */
 	return sl_error_errno(e, SL_STOP, "cannot write");
 }
 

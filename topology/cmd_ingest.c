@@ -135,12 +135,15 @@ static void add(struct sl_ingest_counts *sum, const struct sl_ingest_counts *c)
 
 static json_t *counts_json(const char *path, const struct sl_ingest_counts *c, const char *error)
 {
-	json_t *object = json_pack("{s:I, s:I, s:I, s:I, s:I}", "lines", (json_int_t)c->lines, "pairs",
-				   (json_int_t)c->pairs, "ties", (json_int_t)c->ties, "invalid", (json_int_t)c->invalid,
-				   "skipped", (json_int_t)c->skipped);
+	json_t *object = json_object();
 
 	if (path)
 		json_object_set_new(object, "file", json_string(path));
+	json_object_set_new(object, "lines", json_integer(c->lines));
+	json_object_set_new(object, "pairs", json_integer(c->pairs));
+	json_object_set_new(object, "ties", json_integer(c->ties));
+	json_object_set_new(object, "invalid", json_integer(c->invalid));
+	json_object_set_new(object, "skipped", json_integer(c->skipped));
 	if (error)
 		json_object_set_new(object, "error", json_string(error));
 	return object;

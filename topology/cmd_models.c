@@ -49,7 +49,7 @@ static int list(const struct models *m, struct sl_session *s)
 		json_t *models = json_object_get(status, "models");
 
 		if (m->common.json)
-			json_dumpf(models, stdout, JSON_INDENT(2) | JSON_ENCODE_ANY);
+			json_dumpf(models, stdout, JSON_INDENT(2) | JSON_REAL_PRECISION(6) | JSON_ENCODE_ANY);
 		else
 			sl_status_models(models, stdout);
 		if (m->common.json)

@@ -14,7 +14,8 @@
 
 int sl_command_failed(const struct sl_error *e)
 {
-	fprintf(stderr, "sluice: %s\n", e->text);
+	if (e->text[0])
+		fprintf(stderr, "sluice: %s\n", e->text);
 	return SL_EXIT_FAILED;
 }
 

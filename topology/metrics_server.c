@@ -24,16 +24,18 @@ static bool ready(struct sl_runtime *rt, struct sl_buf *why, struct sl_error *e)
 		return false;
 	}
 	status = json_loadb((const char *)text.data, text.size, 0, NULL);
+	if (!json_is_true(json_object_get(status, "running"))) {
+		sl_buf_print(why, "the steps are not running\n");
+		all = false;
+	}
 	json_array_foreach(json_object_get(status, "steps"), i, step)
 	{
 		const char *state = json_string_value(json_object_get(step, "state"));
 		const char *name = json_string_value(json_object_get(step, "name"));
-		const char *wait = json_string_value(json_object_get(step, "wait"));
 
-		if (!state || (strcmp(state, "failed") != 0 && strcmp(state, "opening") != 0))
+		if (!state || strcmp(state, "backoff") != 0) /* failed, to be tried again */
 			continue;
-		sl_buf_print(why, "step '%s' is %s%s%s\n", name ? name : "", state, wait && *wait ? ": " : "",
-			     wait ? wait : "");
+		sl_buf_print(why, "step '%s' has failed and waits to try again\n", name ? name : "");
 		all = false;
 	}
 	json_decref(status);

@@ -2,7 +2,7 @@
  *
  *     /metrics   sl_runtime_metrics
  *     /healthz   200 while the process serves
- *     /readyz    200 once no task has failed and none is still opening; else 503 and why
+ *     /readyz    200 while the steps run and none has failed; else 503 and why
  *
  * There is no access control: the default address is the loopback, and another one in
  * the topology file is the user's decision. */
