@@ -28,6 +28,7 @@ void sl_nearest_release(struct sl_nearest *n)
 	drop_kept(n);
 	free(n->kept);
 	sl_id_map_release(&n->places);
+	free(n->pair.entries);
 	free(n->counter);
 	free(n->target);
 	*n = (struct sl_nearest){ 0 };
@@ -74,15 +75,24 @@ static struct sl_difference difference_of(int32_t *counter, const struct sl_pair
 	return d;
 }
 
-void sl_nearest_pair(struct sl_nearest *n, const struct sl_pair *p, struct sl_arena *a)
+void sl_nearest_pair(struct sl_nearest *n, const struct sl_pair *p, struct sl_arena *scratch)
 {
-	struct sl_difference d = difference_of(n->counter, p, a);
+	struct sl_difference d = difference_of(n->counter, p, scratch);
 
 	for (size_t i = 0; i < n->pair.count; i++)
 		n->target[n->pair.entries[i].column] = 0;
 	for (size_t i = 0; i < d.count; i++)
 		n->target[d.entries[i].column] = d.entries[i].count;
-	n->pair = d;
+	/* Kept, to be taken back: the arena is gone by the next pair. */
+	if (d.count > n->pair_room) {
+		n->pair_room = 2 * d.count;
+		free(n->pair.entries);
+		n->pair.entries = sl_malloc(n->pair_room * sizeof *n->pair.entries);
+	}
+	if (d.count)
+		memcpy(n->pair.entries, d.entries, d.count * sizeof *d.entries);
+	n->pair.count = d.count;
+	n->pair.length = d.length;
 }
 
 bool sl_nearest_cosine(const struct sl_nearest *n, struct sl_id gold, double *cosine)
@@ -112,7 +122,7 @@ void sl_nearest_learn(struct sl_nearest *n, const struct sl_pair *gold, struct s
 		n->kept_room = n->kept_room ? n->kept_room * 2 : 64;
 		n->kept = sl_realloc(n->kept, n->kept_room * sizeof *n->kept);
 	}
-	d.entries = memcpy(sl_malloc(size_bytes), d.entries, size_bytes);
+	d.entries = memcpy(sl_malloc(size_bytes), d.entries, size_bytes); /* of the arena: now ours */
 	sl_id_map_put(&n->places, gold->id, (uint32_t)n->kept_count);
 	n->kept[n->kept_count++] = (struct sl_nearest_kept){ gold->id, d };
 	n->kept_bytes += size_bytes + sizeof *n->kept;

@@ -29,9 +29,10 @@ struct sl_difference {
 };
 
 struct sl_nearest {
-	int32_t *counter; /* per column, all 0 between calls: scratch of counting */
-	int32_t *target;  /* per column: the pair at hand; all 0 when there is none */
-	struct sl_difference pair;
+	int32_t *counter;          /* per column, all 0 between calls: scratch of counting */
+	int32_t *target;           /* per column: the pair at hand; all 0 when there is none */
+	struct sl_difference pair; /* at hand; entries from malloc */
+	size_t pair_room;
 	struct sl_nearest_kept {
 		struct sl_id id;
 		struct sl_difference difference; /* entries from malloc */
@@ -44,8 +45,8 @@ struct sl_nearest {
 void sl_nearest_init(struct sl_nearest *n, size_t kept_max_bytes);
 void sl_nearest_release(struct sl_nearest *n); /* safe on a zeroed one */
 
-/* The pair to be judged, until the next call. Its difference lies in the arena. */
-void sl_nearest_pair(struct sl_nearest *n, const struct sl_pair *p, struct sl_arena *a);
+/* The pair to be judged, until the next call. */
+void sl_nearest_pair(struct sl_nearest *n, const struct sl_pair *p, struct sl_arena *scratch);
 /* Cosine between the pair at hand and a gold pair, 0 when either has no words that
  * differ. False when the gold pair is not known: then learn it and ask again. */
 bool sl_nearest_cosine(const struct sl_nearest *n, struct sl_id gold, double *cosine);
