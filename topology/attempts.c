@@ -54,10 +54,25 @@ void sl_attempt_thread(struct sl_attempt *slot)
 	working = slot;
 }
 
+/* Slots are taken from the front and never given back. */
+static bool used_slots(int fd, size_t slots, size_t *used)
+{
+	struct sl_attempt slot;
+
+	for (*used = 0; *used < slots; ++*used) {
+		if (pread(fd, &slot, sizeof slot, (off_t)(*used * sizeof slot)) != (ssize_t)sizeof slot)
+			return false;
+		if (slot.task == 0)
+			break;
+	}
+	return true;
+}
+
 struct sl_attempts *sl_attempts_open(const char *path, size_t count, struct sl_error *e)
 {
 	struct sl_attempts *a = sl_calloc(1, sizeof *a);
 	struct stat st;
+	size_t used;
 	void *map;
 	int fd;
 
@@ -69,7 +84,11 @@ struct sl_attempts *sl_attempts_open(const char *path, size_t count, struct sl_e
 	fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
 	if (fd < 0 || fstat(fd, &st) != 0)
 		goto failed;
-	a->count = (size_t)st.st_size / sizeof *a->slots + count;
+	if (!used_slots(fd, (size_t)st.st_size / sizeof *a->slots, &used))
+		goto failed;
+	a->count = used + count;
+	if (a->count < (size_t)st.st_size / sizeof *a->slots)
+		a->count = (size_t)st.st_size / sizeof *a->slots;
 	/* Real blocks, not a hole: a hole that cannot be filled kills by SIGBUS on a full disk. */
 	if (posix_fallocate(fd, 0, (off_t)(a->count * sizeof *a->slots)) != 0)
 		goto failed;
@@ -144,6 +163,11 @@ void sl_attempt_begin(struct sl_attempt *slot, int64_t offset, int64_t end, bool
 	if (!single)
 		slot->until = end;
 	slot->active = 1;
+}
+
+void sl_attempt_pause(struct sl_attempt *slot, bool paused)
+{
+	slot->active = !paused;
 }
 
 void sl_attempt_end(struct sl_attempt *slot, int64_t offset)

@@ -45,6 +45,8 @@ enum sl_attempt_plan sl_attempt_resume(struct sl_attempt *slot, int64_t offset);
 /* A transaction of records [offset, end) begins; and ended well. */
 void sl_attempt_begin(struct sl_attempt *slot, int64_t offset, int64_t end, bool single);
 void sl_attempt_end(struct sl_attempt *slot, int64_t offset);
+/* While it waits for the outside the transaction is open but plays nothing. */
+void sl_attempt_pause(struct sl_attempt *slot, bool paused);
 
 /* The calling thread works on this slot (NULL: none). Installs the handler on first use. */
 void sl_attempt_thread(struct sl_attempt *slot);

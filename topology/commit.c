@@ -55,18 +55,17 @@ static int32_t partition_for(const struct sl_topic *topic, const struct sl_recor
 	return topic->partitions == 1 ? 0 : sl_partition_of(r->key, topic->partitions);
 }
 
-/* The value of an 'e' entry: offset, segment, bytes, start. */
+/* The value of an 'e' entry: offset, segment, bytes. Where a log starts is told by its files alone. */
 static void put_end(struct sl_writes *w, const char *topic, int32_t partition, struct sl_log_end end)
 {
 	struct sl_buf key = { 0 };
-	uint8_t v[32];
+	uint8_t v[24];
 
 	sl_key_begin(&key, 'e', topic);
 	sl_key_partition(&key, partition);
 	sl_put_le64(v, (uint64_t)end.offset);
 	sl_put_le64(v + 8, (uint64_t)end.segment);
 	sl_put_le64(v + 16, end.bytes);
-	sl_put_le64(v + 24, (uint64_t)end.start);
 	sl_writes_put(w, sl_buf_bytes(&key), (struct sl_bytes){ v, sizeof v });
 	sl_buf_release(&key);
 }
@@ -123,15 +122,29 @@ static bool publish(struct sl_runtime *rt, bool *published, struct sl_error *e)
 	return true;
 }
 
-/* Whole segments that every reader has left behind go, except where all is kept. */
-static bool retain(struct sl_runtime *rt, const bool *published, struct sl_error *e)
+/* True: a step that reads the topic has no unit here (--only), so how far it is is not known. */
+static bool unknown_reader(const struct sl_runtime *rt, int topic)
+{
+	for (size_t i = 0; i < rt->topology->step_count; i++) {
+		bool found = rt->topology->steps[i].from != topic;
+
+		for (size_t u = 0; u < rt->unit_count && !found; u++)
+			found = rt->units[u]->tasks[0].step == &rt->topology->steps[i];
+		if (!found)
+			return true;
+	}
+	return false;
+}
+
+bool sl_retain(struct sl_runtime *rt, const bool *touched, struct sl_error *e)
 {
 	const struct sl_topology *topology = rt->topology;
 
 	for (size_t i = 0; i < topology->topic_count; i++) {
 		struct sl_topic_state *state = &rt->topics[i];
 
-		if (!state->logs || topology->topics[i].retention == SL_RETAIN_KEEP || !published[i])
+		if (!state->logs || topology->topics[i].retention == SL_RETAIN_KEEP || !touched[i] ||
+		    unknown_reader(rt, (int)i))
 			continue;
 		for (int32_t p = 0; p < topology->topics[i].partitions; p++) {
 			int64_t least = atomic_load(&state->ends[p]);
@@ -152,6 +165,7 @@ bool sl_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_
 	       size_t append_count, struct sl_writes *extra, struct sl_error *e)
 {
 	bool *published = sl_calloc(rt->topology->topic_count + 1, sizeof *published);
+	bool *retained = sl_calloc(rt->topology->topic_count + 1, sizeof *retained);
 	struct sl_writes **batches = sl_calloc(unit_count + 2, sizeof(struct sl_writes *));
 	struct sl_writes ends = { 0 };
 	size_t n = 0;
@@ -190,7 +204,11 @@ bool sl_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_
 		goto broken;
 	for (size_t i = 0; i < unit_count; i++)
 		sl_unit_committed(units[i]);
-	if (!retain(rt, published, e))
+	/* What was written may be behind its readers already, what was read may be behind all of them now. */
+	memcpy(retained, published, rt->topology->topic_count * sizeof *retained);
+	for (size_t i = 0; i < unit_count; i++)
+		retained[units[i]->tasks[0].step->from] = true;
+	if (!sl_retain(rt, retained, e))
 		goto broken;
 	done = true;
 	atomic_fetch_add(&rt->commits, 1);
@@ -206,6 +224,7 @@ out:
 		sl_scheduler_published(rt, published);
 	sl_writes_release(&ends);
 	free(batches);
+	free(retained);
 	free(published);
 	return done;
 }

@@ -11,6 +11,7 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,7 +20,7 @@
 
 struct segment {
 	int64_t first; /* offset of its first record */
-	uint64_t size; /* bytes, the buffered ones of the last segment included */
+	_Atomic uint64_t size; /* bytes, the buffered ones of the last segment included; one writer */
 	struct sl_disk_file *file;
 	int users; /* readers inside; guarded by the lock */
 	bool dropped;
@@ -129,9 +130,11 @@ static bool recover(struct sl_log *log, struct sl_log_end end, struct found *f, 
 				    end.segment, log->folder);
 	for (size_t i = 0; i < log->count; i++) {
 		struct segment *s = log->segments[i];
+		uint64_t size;
 
-		if (!s->file->ops->size(s->file, &s->size, e))
+		if (!s->file->ops->size(s->file, &size, e))
 			return false;
+		s->size = size;
 		if (i + 1 < log->count)
 			continue;
 		if (s->size < end.bytes)

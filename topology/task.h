@@ -73,6 +73,7 @@ struct sl_unit {
 	size_t *of_record;  /* pair to record */
 	size_t count, pair_count;
 	bool loaded, one; /* a batch is loaded; it is one record played alone */
+	size_t rounds;    /* of ask() for this batch that had questions */
 	struct sl_arena arena;
 	/* the transaction */
 	bool begun;

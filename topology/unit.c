@@ -154,6 +154,12 @@ bool sl_unit_open(struct sl_unit *u, struct sl_error *e)
 
 void sl_unit_close(struct sl_unit *u)
 {
+	struct sl_error e = { 0 };
+	size_t open;
+
+	/* Answers that came since are paid for; losing one costs a question, no truth. */
+	if (u->calls && !sl_calls_settle(u->calls, &open, &e))
+		sl_log(SL_LOG_DEBUG, NULL, "answers that came while closing are not kept: %s", e.text);
 	tasks_close(u);
 	for (size_t i = 0; i < u->task_count; i++) {
 		free(u->tasks[i].self);
@@ -161,7 +167,8 @@ void sl_unit_close(struct sl_unit *u)
 		free(u->tasks[i].table_stamp);
 		free(u->tasks[i].inbox);
 	}
-	if (u->attempt && !u->failed)
+	/* Closing is a clean end, also of a transaction that failed or waits: only a death is evidence. */
+	if (u->attempt)
 		sl_attempt_end(u->attempt, u->committed);
 	sl_calls_free(u->calls);
 	free(u->tasks);
@@ -218,7 +225,7 @@ static bool batch_load(struct sl_unit *u)
 			       u->rt->topology->topics[step->from].name);
 	}
 	u->one = u->plan != SL_PLAY_BATCH;
-	if (u->one && u->begun)
+	if (u->one && sl_unit_staged(u))
 		return false; /* alone means a transaction of its own: commit first */
 	if (!sl_log_read(topic->logs[u->partition], &u->cursor, end, u->one ? 1 : most, BATCH_BYTES, &u->bytes, u->records,
 			 &u->count, &u->error)) {
@@ -229,6 +236,7 @@ static bool batch_load(struct sl_unit *u)
 	begin(u);
 	sl_attempt_begin(u->attempt, u->committed, u->records[u->count - 1].offset + 1, u->one);
 	u->loaded = true;
+	u->rounds = 0;
 	u->pair_count = 0;
 	if (u->plan == SL_PLAY_NOT) {
 		sl_log(SL_LOG_WARN, NULL, "record %lld of '%s' ended the process three times in step '%s': dead letter",
@@ -258,7 +266,6 @@ static bool batch_load(struct sl_unit *u)
 static bool ask(struct sl_unit *u, size_t *open)
 {
 	struct sl_task *t = head(u);
-	size_t rounds = 0;
 
 	*open = 0;
 	if (!t->step->op->ask || u->pair_count == 0)
@@ -283,7 +290,7 @@ static bool ask(struct sl_unit *u, size_t *open)
 			return false;
 		if (sl_calls_asked(u->calls) == before)
 			return true;
-		if (++rounds > ROUNDS_MAX) {
+		if (++u->rounds > ROUNDS_MAX) {
 			sl_error_set(&u->error, SL_STOP, "step '%s': ask() still has questions after %d rounds",
 				     t->step->name, ROUNDS_MAX);
 			u->failed = true;
@@ -363,9 +370,11 @@ enum sl_step_result sl_unit_step(struct sl_unit *u)
 			goto idle;
 		}
 	}
+	sl_attempt_pause(u->attempt, false);
 	if (!ask(u, &open)) {
 		if (u->failed)
 			goto failed;
+		sl_attempt_pause(u->attempt, true); /* dying while answers are awaited says nothing about the records */
 		sl_attempt_thread(NULL);
 		return SL_STEP_CALLS;
 	}
@@ -386,6 +395,8 @@ failed:
 
 bool sl_unit_tick(struct sl_unit *u)
 {
+	if (u->failed)
+		sl_unit_reset(u);
 	begin(u);
 	if (!tasks_open(u))
 		return false;
