@@ -10,139 +10,23 @@
  *   planted    a copy of each of up to 2,000 pairs with some words of all three
  *              texts replaced, dropped or doubled; recall over copies that are near by
  *              brute force
- *   cost       CPU time a pair, by stage
+ *   cost       CPU time a pair, by stage (each with about 0.3 us of timer), the last one the
+ *              look-up of the prompt in the benchmarks of ../shared/data
  * and at the end the cost a pair as the number of pairs seen grows.
  *
  * It prints figures and judges nothing, except that it exits 1 when a pair was set
  * aside wrongly or another batch size gave another result. */
 #include "../operators/array_task.h"
+#include "../operators/brute_force.h"
 
-#include "operators/seen.h"
-#include "schemas/jsonl.h"
-#include "schemas/lines.h"
+#include "operators/benchmarks.h"
 #include "topology/base/thread.h"
 
 extern const struct sl_operator sl_operator_dedupe;
 
 enum { UNIQUE, DUPLICATE, CONFLICT, CONTAMINATED };
 enum { PLANTED_MAX = 2000 };
-static const double threshold = 0.8;
 static int exit_code;
-
-struct pairs {
-	struct sl_pair *at;
-	size_t count, room;
-	struct sl_arena arena;
-};
-
-static struct sl_pair *add_pair(struct pairs *p)
-{
-	if (p->count == p->room) {
-		p->room = p->room ? 2 * p->room : 1024;
-		p->at = sl_realloc(p->at, p->room * sizeof *p->at);
-	}
-	return &p->at[p->count++];
-}
-
-static void release(struct pairs *p)
-{
-	free(p->at);
-	sl_arena_release(&p->arena);
-	*p = (struct pairs){ 0 };
-}
-
-static bool load(struct pairs *p, const char *path)
-{
-	static const struct sl_keys by_shape;
-	struct sl_error e;
-	struct sl_lines *lines = sl_lines_open(path, 64 << 20, &e);
-	struct sl_line line;
-
-	if (!lines)
-		return false;
-	while (sl_lines_next(lines, &line, &e) == SL_LINES_LINE) {
-		struct sl_parsed parsed;
-
-		if (!sl_jsonl_parse(sl_arena_bytes(&p->arena, line.text), &by_shape, &p->arena, &parsed, &e))
-			continue;
-		for (size_t i = 0; i < parsed.pair_count; i++)
-			*add_pair(p) = parsed.pairs[i];
-	}
-	sl_lines_close(lines);
-	return true;
-}
-
-/* Brute force, sharing no code with operators/minhash.c but the words. */
-
-struct set {
-	uint64_t *at;
-	size_t count;
-};
-
-struct sets {
-	struct set part[SL_PARTS];
-	struct sl_id id, pair_key;
-};
-
-static int by_value(const void *a, const void *b)
-{
-	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-static struct set set_of(const struct sl_messages *m, struct sl_arena *a)
-{
-	struct sl_words w = sl_words_of(a, sl_messages_text(m, a));
-	struct set s = { sl_arena_alloc(a, (w.count + 1) * sizeof *s.at), 0 };
-
-	if (w.count < 5) {
-		struct sl_id key = sl_messages_key(m, a);
-
-		s.at[s.count++] = sl_get_le64(key.b);
-		return s;
-	}
-	for (size_t i = 0; i + 5 <= w.count; i++)
-		s.at[i] = sl_ngram_hash(w.at + i, 5);
-	qsort(s.at, w.count - 4, sizeof *s.at, by_value);
-	for (size_t i = 0; i < w.count - 4; i++)
-		if (i == 0 || s.at[i] != s.at[s.count - 1])
-			s.at[s.count++] = s.at[i];
-	return s;
-}
-
-static struct sets sets_of(const struct sl_pair *p, struct sl_arena *a)
-{
-	return (struct sets){ { set_of(&p->prompt, a), set_of(&p->chosen, a), set_of(&p->rejected, a) },
-			      p->id,
-			      p->pair_key };
-}
-
-static bool alike(struct set a, struct set b)
-{
-	size_t least = a.count < b.count ? a.count : b.count, most = a.count + b.count - least, both = 0;
-
-	if ((double)least < threshold * (double)most)
-		return false;
-	for (size_t i = 0, j = 0; i < a.count && j < b.count;) {
-		uint64_t x = a.at[i], y = b.at[j];
-
-		both += x == y;
-		i += x <= y;
-		j += y <= x;
-	}
-	return (double)both / (double)(a.count + b.count - both) >= threshold;
-}
-
-static bool copies(const struct sets *x, const struct sets *y)
-{
-	if (sl_id_equal(x->pair_key, y->pair_key))
-		return true;
-	if (alike(x->part[SL_CHOSEN], y->part[SL_CHOSEN]) && alike(x->part[SL_REJECTED], y->part[SL_REJECTED]))
-		return alike(x->part[SL_PROMPT], y->part[SL_PROMPT]);
-	return alike(x->part[SL_CHOSEN], y->part[SL_REJECTED]) && alike(x->part[SL_REJECTED], y->part[SL_CHOSEN]) &&
-	       alike(x->part[SL_PROMPT], y->part[SL_PROMPT]);
-}
 
 /* The operator */
 
@@ -211,7 +95,7 @@ static void file_as_it_is(const char *name, const struct pairs *p)
 			continue;
 		sets[i] = sets_of(&p->at[i], &arena);
 		if (of)
-			sl_id_parse((struct sl_bytes){ strstr(of, "copy of ") ? of + 3 : of + 3, 32 }, &named);
+			sl_id_parse((struct sl_bytes){ of + 3, 32 }, &named);
 		for (size_t j = 0; j < seen_count; j++) {
 			bool is_named = of && sl_id_equal(sets[seen[j]].id, named);
 
@@ -242,50 +126,6 @@ static void file_as_it_is(const char *name, const struct pairs *p)
 	sl_arena_release(&arena);
 	free(sets);
 	free(seen);
-}
-
-/* Planted copies */
-
-static uint64_t next_random(uint64_t *seed)
-{
-	return sl_mix64(*seed += 0x9e3779b97f4a7c15u);
-}
-
-/* Every word is replaced, dropped or doubled with probability `rate`. */
-static struct sl_messages edited(const struct sl_messages *m, double rate, uint64_t *seed, struct sl_arena *a)
-{
-	struct sl_messages copy = { sl_arena_copy(a, m->at, m->count * sizeof *m->at), m->count };
-
-	for (size_t i = 0; i < m->count; i++) {
-		struct sl_bytes text = m->at[i].content;
-		struct sl_words words = sl_words_of(a, text);
-		struct sl_buf to = { 0 };
-		size_t from = 0;
-
-		for (size_t w = 0; w < words.count; w++) {
-			const char *word = (const char *)text.data + words.at[w].offset;
-			size_t end = words.at[w].offset + words.at[w].size;
-
-			if ((double)(next_random(seed) >> 11) * 0x1p-53 >= rate)
-				continue;
-			sl_buf_add(&to, (const char *)text.data + from, words.at[w].offset - from);
-			switch (next_random(seed) % 3) {
-			case 0:
-				sl_buf_print(&to, "edit%u", (unsigned)(next_random(seed) % 100000));
-				break;
-			case 1:
-				break;
-			default:
-				sl_buf_print(&to, "%.*s %.*s", (int)words.at[w].size, word, (int)words.at[w].size,
-					     word);
-			}
-			from = end;
-		}
-		sl_buf_add(&to, (const char *)text.data + from, text.size - from);
-		copy.at[i].content = sl_arena_bytes(a, sl_buf_bytes(&to));
-		sl_buf_release(&to);
-	}
-	return copy;
 }
 
 static void planted(const char *name, const struct pairs *p)
@@ -339,12 +179,13 @@ static void planted(const char *name, const struct pairs *p)
 
 /* Cost */
 
-static void stages(const char *name, const struct pairs *p)
+static void stages(const char *name, const struct pairs *p, const struct sl_benchmarks *benchmarks)
 {
 	struct sl_minhash h;
 	struct sl_arena arena = { 0 };
 	struct sl_buf row = { 0 };
-	int64_t words_ns = 0, keys_ns = 0, shingles_ns = 0, bands_ns = 0, row_ns = 0;
+	int64_t words_ns = 0, keys_ns = 0, shingles_ns = 0, bands_ns = 0, row_ns = 0, benchmarks_ns = 0;
+	size_t contaminated = 0;
 	uint64_t bytes = 0, words = 0;
 
 	sl_minhash_init(&h);
@@ -353,7 +194,8 @@ static void stages(const char *name, const struct pairs *p)
 		struct sl_words w[SL_PARTS];
 		struct sl_id key[SL_PARTS] = { p->at[i].group };
 		struct sl_seen s = { 0 };
-		int64_t t[6];
+		struct sl_shared shared;
+		int64_t t[7];
 
 		sl_arena_clear(&arena);
 		for (int part = 0; part < SL_PARTS; part++)
@@ -373,7 +215,10 @@ static void stages(const char *name, const struct pairs *p)
 		sl_buf_clear(&row);
 		sl_seen_encode(&s, &row);
 		t[5] = sl_thread_cpu_ns();
+		contaminated += sl_benchmarks_find(benchmarks, w[SL_PROMPT], &arena, &shared);
+		t[6] = sl_thread_cpu_ns();
 		words_ns += t[1] - t[0];
+		benchmarks_ns += t[6] - t[5];
 		keys_ns += t[2] - t[1];
 		shingles_ns += t[3] - t[2];
 		bands_ns += t[4] - t[3];
@@ -382,9 +227,9 @@ static void stages(const char *name, const struct pairs *p)
 	}
 
 	double n = (double)p->count * 1e3;
-	printf("%-36s %7.0f %6.0f %7.2f %7.2f %7.2f %7.2f %7.2f\n", name, (double)bytes * 1e3 / n,
+	printf("%-36s %7.0f %6.0f %7.2f %7.2f %7.2f %7.2f %7.2f %7.2f %7zu\n", name, (double)bytes * 1e3 / n,
 	       (double)words * 1e3 / n, (double)words_ns / n, (double)keys_ns / n, (double)shingles_ns / n,
-	       (double)bands_ns / n, (double)row_ns / n);
+	       (double)bands_ns / n, (double)row_ns / n, (double)benchmarks_ns / n, contaminated);
 	sl_arena_release(&arena);
 	sl_buf_release(&row);
 }
@@ -436,7 +281,7 @@ static void growth(void)
 		if (b == 1 || b == 5 || b == 10 || b == BLOCKS)
 			printf("%10d   %9.2f   %11.4f   %9.1f\n", b * BLOCK, (double)ns / 1e3 / BLOCK,
 			       (double)(t.gets - gets) / BLOCK, (double)(sl_thread_cpu_ns() - begin) / 1e6);
-		release(&p);
+		pairs_release(&p);
 	}
 	task_release(&t);
 }
@@ -451,10 +296,20 @@ int main(int argc, char **argv)
 	};
 	const char *const *files = argc > 1 ? (const char *const *)argv + 1 : sets;
 	size_t count = argc > 1 ? (size_t)argc - 1 : sizeof sets / sizeof *sets;
+	static const char *const names[] = { "RM-Bench", "JudgeBench", "IFBench", "CodePrefBench", "HumanEvalPack" };
 	struct pairs *p = sl_calloc(count, sizeof *p);
+	struct sl_benchmarks *benchmarks = sl_benchmarks_new();
+	struct sl_error e;
 
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		char path[100];
+
+		snprintf(path, sizeof path, "../shared/data/benchmarks/%s/pairs.jsonl.gz", names[i]);
+		if (!sl_benchmarks_load(benchmarks, path, &e))
+			printf("skipped: %s\n", e.text);
+	}
 	for (size_t i = 0; i < count; i++)
-		if (!load(&p[i], files[i]))
+		if (!load(&p[i], files[i], SIZE_MAX))
 			printf("skipped '%s': cannot be read\n", files[i]);
 #define NAME(i) (strrchr(files[i], '/') ? strrchr(files[i], '/') + 1 : files[i])
 	printf("%-36s %6s %5s %6s %6s %5s %5s %5s %6s %5s %5s %6s %6s %7s\n", "as it is", "pairs", "rej.", "unique",
@@ -466,14 +321,15 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < count; i++)
 		if (p[i].count)
 			planted(NAME(i), &p[i]);
-	printf("\n%-36s %7s %6s %7s %7s %7s %7s %7s\n", "us a pair", "bytes", "words", "words", "keys", "5-grams",
-	       "bands", "row");
+	printf("\n%-36s %7s %6s %7s %7s %7s %7s %7s %7s %7s\n", "us a pair", "bytes", "words", "words", "keys",
+	       "5-grams", "bands", "row", "bench.", "contam.");
 	for (size_t i = 0; i < count; i++)
 		if (p[i].count)
-			stages(NAME(i), &p[i]);
+			stages(NAME(i), &p[i], benchmarks);
 	growth();
 	for (size_t i = 0; i < count; i++)
-		release(&p[i]);
+		pairs_release(&p[i]);
 	free(p);
+	sl_benchmarks_free(benchmarks);
 	return exit_code;
 }
