@@ -76,7 +76,7 @@ bash docker/setup.sh
 quietly configure cmake --preset release
 quietly build cmake --build --preset release -j "$(nproc)" --target sluice sluice-sample
 readonly SLUICE=.build/release/sluice SAMPLE=.build/release/tests/data/sluice-sample
-readonly CHAIN=(-t topology/curate.yaml --data "$out/data")
+readonly CHAIN=(-t topology/curate.yaml --data "$out/data" --set metrics.listen=127.0.0.1:0)
 
 say "generate $pairs pairs, $noise of the labels wrong"
 quietly generate "$SAMPLE" --pairs "$pairs" --seed "$seed" --noise "$noise" --gold-copies 0.01 -o "$out/sample"
@@ -89,7 +89,8 @@ say "ingest"
 
 say "run"
 begun=$SECONDS
-"$SLUICE" run "${CHAIN[@]}" --set dedupe.benchmarks="$out/sample/benchmark.jsonl" --until-idle
+# No metrics: their port may be taken by another run on this machine.
+"$SLUICE" run "${CHAIN[@]}" --set dedupe.benchmarks="$out/sample/benchmark.jsonl" --set metrics.listen=off --until-idle
 printf 'ran for %d s\n' $((SECONDS - begun))
 
 say "status"
