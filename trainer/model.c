@@ -48,12 +48,13 @@ static bool is_sha256(const char *hex)
 	return hex && strlen(hex) == 64 && strspn(hex, "0123456789abcdef") == 64;
 }
 
-static bool config_parse(struct sl_bytes text, struct sl_model_config *c, struct sl_error *e)
+bool sl_model_config_parse(struct sl_bytes text, struct sl_model_config *c, struct sl_error *e)
 {
 	json_error_t at;
 	json_t *weights;
 	const char *kind;
 
+	*c = (struct sl_model_config){ 0 };
 	c->json = json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &at);
 	if (!c->json)
 		return sl_error_set(e, SL_STOP, "line %d: %s", at.line, at.text);
@@ -81,15 +82,13 @@ bool sl_model_config_read(const char *folder, struct sl_model_config *c, struct 
 	struct sl_buf text = { 0 };
 	char path[PATH_MAX];
 
-	*c = (struct sl_model_config){ 0 };
 	if (!path_in(path, folder, "config.json", e))
 		return false;
 
 	bool done = read_file(path, CONFIG_MAX_BYTES, &text, e);
 
-	if (done && !config_parse(sl_buf_bytes(&text), c, e)) {
+	if (done && !sl_model_config_parse(sl_buf_bytes(&text), c, e)) {
 		json_decref(c->json);
-		*c = (struct sl_model_config){ 0 };
 		done = sl_error_in(e, "'%s'", path);
 	}
 	sl_buf_release(&text);

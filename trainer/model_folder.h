@@ -30,6 +30,9 @@ struct sl_model_config {
 	int64_t size_bytes;
 	double temperature;
 };
+/* Any bytes. c->json is to be released also on failure. */
+bool sl_model_config_parse(struct sl_bytes text, struct sl_model_config *c, struct sl_error *e) SL_MUST_CHECK;
+/* The file in a version folder; nothing to release on failure. */
 bool sl_model_config_read(const char *folder, struct sl_model_config *c, struct sl_error *e) SL_MUST_CHECK;
 
 #endif

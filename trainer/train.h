@@ -26,7 +26,7 @@ struct sl_train_options {
 	double l2;            /* strength, against the summed loss of one pass */
 	int64_t folds;        /* 5: cross-fitting of p on the examples themselves; 0: none */
 	int64_t cache_bytes;  /* 256 MiB: features kept between epochs; more examples are read again in every epoch
-				 and shuffled in blocks of this size */
+				 and shuffled in blocks of this size (0: in the order of the stream) */
 };
 void sl_train_options_default(struct sl_train_options *o);
 

@@ -189,8 +189,11 @@ static struct sl_model *quality(const char *name, const struct set *s, const str
 	print_accuracy(&rest.model);
 	print_accuracy(&report.out_of_sample.model);
 	print_accuracy(&rest.longest_wins);
-	printf("  %.3f  %5.2f %6.3f %6.2f\n", rest.first_wins.count ? rest.first_wins.value : 0,
-	       sl_model_temperature(m), rest.loss, report.seconds);
+	if (rest.first_wins.count)
+		printf("  %.3f", rest.first_wins.value);
+	else
+		printf("  %5s", "-");
+	printf("  %5.2f %6.3f %6.2f\n", sl_model_temperature(m), rest.loss, report.seconds);
 	fflush(stdout);
 	if (!sl_folder_remove(folder, &e))
 		die(folder, &e);
