@@ -142,7 +142,7 @@ static int serve(const struct run_args *a, const struct sl_topology *t, struct s
 		if (sl_command_stopped())
 			sl_runtime_stop(rt);
 		end = sl_runtime_run(rt, &options, &e);
-		sl_live_end(live, rt);
+		sl_live_end(live, rt, a->common.json);
 		code = end_code(end, &e);
 		if (code == SL_EXIT_OK)
 			code = sl_command_flush();

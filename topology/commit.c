@@ -169,7 +169,7 @@ bool sl_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_
 	struct sl_writes **batches = sl_calloc(unit_count + 2, sizeof(struct sl_writes *));
 	struct sl_writes ends = { 0 };
 	size_t n = 0;
-	int64_t began = sl_monotonic_ns();
+	int64_t began = sl_monotonic_ns(), cpu_ns = sl_thread_cpu_ns();
 	bool done = false;
 
 	sl_lock(&rt->commit_lock);
@@ -213,6 +213,7 @@ bool sl_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_
 	done = true;
 	atomic_fetch_add(&rt->commits, 1);
 	atomic_fetch_add(&rt->commit_ns, sl_monotonic_ns() - began);
+	atomic_fetch_add(&rt->commit_cpu_ns, sl_thread_cpu_ns() - cpu_ns);
 	goto out;
 broken:
 	rt->broken = true;

@@ -54,7 +54,7 @@ struct sl_runtime {
 	struct sl_scheduler *scheduler; /* always there; on while sl_runtime_run is */
 	struct sl_training *training;
 	_Atomic int stop;
-	_Atomic int64_t commits, commit_ns, bytes_committed;
+	_Atomic int64_t commits, commit_ns, commit_cpu_ns, bytes_committed, training_cpu_ns;
 	int64_t opened_ns;
 };
 

@@ -206,7 +206,7 @@ void sl_live_show(struct sl_live *l, struct sl_runtime *rt)
 	json_decref(status);
 }
 
-void sl_live_end(struct sl_live *l, struct sl_runtime *rt)
+void sl_live_end(struct sl_live *l, struct sl_runtime *rt, bool json)
 {
 	struct sl_error ignored;
 	json_t *status = look(l, rt, sl_monotonic_ns());
@@ -218,8 +218,13 @@ void sl_live_end(struct sl_live *l, struct sl_runtime *rt)
 	}
 	if (!status)
 		return;
-	sl_buf_clear(&l->text);
-	sl_status_steps(status, NULL, 0, &l->text);
-	fwrite(l->text.data, 1, l->text.size, stdout);
+	if (json) {
+		json_dumpf(status, stdout, JSON_INDENT(1));
+		putchar('\n');
+	} else {
+		sl_buf_clear(&l->text);
+		sl_status_steps(status, NULL, 0, &l->text);
+		fwrite(l->text.data, 1, l->text.size, stdout);
+	}
 	json_decref(status);
 }

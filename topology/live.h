@@ -11,8 +11,8 @@ struct sl_live;
 struct sl_live *sl_live_new(bool until_idle);
 /* To be called about twice a second; decides itself what to draw. */
 void sl_live_show(struct sl_live *l, struct sl_runtime *rt);
-/* The last state: on stdout, plain. */
-void sl_live_end(struct sl_live *l, struct sl_runtime *rt);
+/* The last state: on stdout, as a table or as the status in JSON. */
+void sl_live_end(struct sl_live *l, struct sl_runtime *rt, bool json);
 void sl_live_free(struct sl_live *l);
 
 #endif

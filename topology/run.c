@@ -283,6 +283,7 @@ static void *trainer(void *arg)
 	while (!s->stopping) {
 		struct sl_error e = { 0 };
 		bool trained = false, done;
+		int64_t since_ns;
 
 		if (!s->train_asked && (t->until_idle || !sl_cond_wait_ms(&s->train, &s->lock, 1000))) {
 			if (t->until_idle)
@@ -292,7 +293,9 @@ static void *trainer(void *arg)
 		}
 		s->training = true;
 		sl_unlock(&s->lock);
+		since_ns = sl_thread_cpu_ns();
 		done = sl_training_due(s->rt, t->until_idle, &trained, &e);
+		atomic_fetch_add(&s->rt->training_cpu_ns, sl_thread_cpu_ns() - since_ns);
 		sl_lock(&s->lock);
 		s->training = s->train_asked = false;
 		s->trained = trained;

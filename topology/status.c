@@ -12,6 +12,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 
 static json_t *text_of(struct sl_bytes b)
 {
@@ -140,6 +141,25 @@ static void step_progress(struct sl_runtime *rt, size_t step, json_t *to)
 		json_object_set_new(to, "wait", json_string(shown));
 }
 
+/* CPU time since the start, over the partitions; inlined steps are counted apart from their host. */
+static void step_cpu(struct sl_runtime *rt, const struct sl_step *def, json_t *to)
+{
+	int64_t cpu_ns = 0, read_cpu_ns = 0;
+
+	for (size_t i = 0; i < rt->unit_count; i++) {
+		for (size_t k = 0; k < rt->units[i]->task_count; k++) {
+			struct sl_task *t = &rt->units[i]->tasks[k];
+
+			if (t->step != def)
+				continue;
+			cpu_ns += atomic_load(&t->cpu_ns);
+			read_cpu_ns += atomic_load(&t->read_cpu_ns);
+		}
+	}
+	json_object_set_new(to, "cpu_ns", json_integer(cpu_ns));
+	json_object_set_new(to, "read_cpu_ns", json_integer(read_cpu_ns));
+}
+
 static json_t *step_json(struct sl_runtime *rt, size_t step, struct sl_error *e)
 {
 	const struct sl_step *def = &rt->topology->steps[step];
@@ -172,6 +192,7 @@ static json_t *step_json(struct sl_runtime *rt, size_t step, struct sl_error *e)
 		json_object_set_new(to, "state", json_string("inlined"));
 		json_object_set_new(to, "host", json_string(rt->topology->steps[def->host].name));
 	}
+	step_cpu(rt, def, to);
 	json_decref(ports);
 	return to;
 }
@@ -259,6 +280,26 @@ static json_t *ingest_json(struct sl_runtime *rt, struct sl_error *e)
 	return to;
 }
 
+/* Of this process, since its start. */
+static json_t *process_json(struct sl_runtime *rt)
+{
+	json_t *to = json_object();
+	struct rusage usage;
+
+	json_object_set_new(to, "commits", json_integer(atomic_load(&rt->commits)));
+	json_object_set_new(to, "commit_ns", json_integer(atomic_load(&rt->commit_ns)));
+	json_object_set_new(to, "commit_cpu_ns", json_integer(atomic_load(&rt->commit_cpu_ns)));
+	json_object_set_new(to, "commit_bytes", json_integer(atomic_load(&rt->bytes_committed)));
+	json_object_set_new(to, "training_cpu_ns", json_integer(atomic_load(&rt->training_cpu_ns)));
+	if (getrusage(RUSAGE_SELF, &usage) == 0) {
+		json_object_set_new(to, "cpu_ns",
+				    json_integer((usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000LL +
+						 (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000LL));
+		json_object_set_new(to, "rss_peak_bytes", json_integer(usage.ru_maxrss * 1024LL));
+	}
+	return to;
+}
+
 static json_t *status(struct sl_runtime *rt, struct sl_error *e)
 {
 	json_t *root = json_object(), *steps = json_array();
@@ -278,6 +319,7 @@ static json_t *status(struct sl_runtime *rt, struct sl_error *e)
 	json_object_set_new(root, "topics", topics_json(rt));
 	json_object_set_new(root, "models", models_json(rt));
 	json_object_set_new(root, "ingest", ingest_json(rt, e));
+	json_object_set_new(root, "process", process_json(rt));
 	if (e->verdict != SL_OK)
 		goto failed;
 	return root;
@@ -341,6 +383,25 @@ static void step_metric(struct sl_buf *b, json_t *steps, const char *name, const
 		label(b, "step", text_at(step, "name"));
 		sl_buf_print(b, "} %" JSON_INTEGER_FORMAT "\n", json_integer_value(json_object_get(step, field)));
 	}
+}
+
+static void cpu_metrics(struct sl_runtime *rt, struct sl_buf *b, json_t *steps)
+{
+	json_t *step;
+	size_t i;
+
+	head(b, "sluice_step_cpu_seconds_total", "counter", "CPU time of a step since the start, its input's decoding included.");
+	json_array_foreach(steps, i, step) {
+		sl_buf_print(b, "sluice_step_cpu_seconds_total{");
+		label(b, "step", text_at(step, "name"));
+		sl_buf_print(b, "} %.6f\n",
+			     (double)(json_integer_value(json_object_get(step, "cpu_ns")) +
+				      json_integer_value(json_object_get(step, "read_cpu_ns"))) / 1e9);
+	}
+	head(b, "sluice_commit_cpu_seconds_total", "counter", "CPU time spent in commits since the start.");
+	sl_buf_print(b, "sluice_commit_cpu_seconds_total %.6f\n", (double)atomic_load(&rt->commit_cpu_ns) / 1e9);
+	head(b, "sluice_training_cpu_seconds_total", "counter", "CPU time spent in training since the start.");
+	sl_buf_print(b, "sluice_training_cpu_seconds_total %.6f\n", (double)atomic_load(&rt->training_cpu_ns) / 1e9);
 }
 
 static void port_metrics(struct sl_buf *b, json_t *steps)
@@ -445,6 +506,7 @@ bool sl_runtime_metrics(struct sl_runtime *rt, struct sl_buf *b, struct sl_error
 	port_metrics(b, steps);
 	step_metric(b, steps, "sluice_step_lag_records", "gauge", "Records a step has still to read.", "lag");
 	step_metric(b, steps, "sluice_step_calls_in_flight", "gauge", "Calls to the outside that are open.", "in_flight");
+	cpu_metrics(rt, b, steps);
 	lag_metric(rt, b, steps);
 	head(b, "sluice_topic_records_total", "counter", "Records ever committed to a topic.");
 	json_array_foreach(json_object_get(root, "topics"), i, topic)

@@ -54,18 +54,27 @@ static void pin(struct sl_unit *u)
 	sl_buf_release(&stamp);
 }
 
+/* Add the CPU time that this thread has used since `since_ns`. */
+static void spent(_Atomic int64_t *to, int64_t since_ns)
+{
+	atomic_fetch_add(to, sl_thread_cpu_ns() - since_ns);
+}
+
 static bool tasks_open(struct sl_unit *u)
 {
 	for (size_t i = 0; i < u->task_count; i++) {
 		struct sl_task *t = &u->tasks[i];
 		const struct sl_operator *op = t->step->op;
+		int64_t since_ns;
 
 		if (t->opened)
 			continue;
 		memcpy(t->self, t->step->self_image, op->self_size);
 		t->opened = true;
+		since_ns = sl_thread_cpu_ns();
 		if (op->open && !keep(u, op->open(t, t->self), t, "open"))
 			return false;
+		spent(&t->cpu_ns, since_ns);
 		sl_task_scan_end(t);
 	}
 	return true;
@@ -272,6 +281,7 @@ static bool ask(struct sl_unit *u, size_t *open)
 		return true;
 	for (;;) {
 		struct sl_batch batch = { u->pairs, u->pair_count };
+		int64_t since_ns;
 		size_t before;
 
 		if (!sl_calls_settle(u->calls, open, &u->error)) {
@@ -284,7 +294,9 @@ static bool ask(struct sl_unit *u, size_t *open)
 		t->asking = true;
 		t->batch = batch.pairs;
 		t->batch_count = batch.count;
+		since_ns = sl_thread_cpu_ns();
 		keep(u, t->step->op->ask(t, t->self, &batch), t, "ask");
+		spent(&t->cpu_ns, since_ns);
 		t->asking = false;
 		if (u->failed)
 			return false;
@@ -313,6 +325,7 @@ static void tick(struct sl_unit *u, struct sl_task *t, bool forced)
 static bool run_task(struct sl_unit *u, struct sl_task *t, const struct sl_pair *pairs, size_t count)
 {
 	size_t most = (size_t)t->step->batch_max;
+	int64_t since_ns = sl_thread_cpu_ns();
 
 	for (size_t at = 0; at < count && !u->failed; at += most) {
 		struct sl_batch batch = { pairs + at, count - at < most ? count - at : most };
@@ -322,6 +335,7 @@ static bool run_task(struct sl_unit *u, struct sl_task *t, const struct sl_pair 
 		keep(u, t->step->op->process(t, t->self, &batch), t, "process");
 		sl_task_scan_end(t);
 	}
+	spent(&t->cpu_ns, since_ns);
 	t->batch = NULL;
 	t->batch_count = 0;
 	return !u->failed;
@@ -358,17 +372,20 @@ enum sl_step_result sl_unit_step(struct sl_unit *u)
 	memset(&u->error, 0, sizeof u->error);
 	if (!u->loaded) {
 		int64_t end = atomic_load(&u->rt->topics[head(u)->step->from].ends[u->partition]);
+		int64_t since_ns;
 
 		if (u->position >= end)
 			goto idle;
 		begin(u);
 		if (!tasks_open(u))
 			goto failed;
+		since_ns = sl_thread_cpu_ns();
 		if (!batch_load(u)) {
 			if (u->failed)
 				goto failed;
 			goto idle;
 		}
+		spent(&head(u)->read_cpu_ns, since_ns);
 	}
 	sl_attempt_pause(u->attempt, false);
 	if (!ask(u, &open)) {
