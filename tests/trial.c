@@ -31,6 +31,7 @@ static bool open_runtime(struct sl_trial *t)
 {
 	t->options = (struct sl_runtime_options){
 		.data = "twins",
+		.freeze = t->freeze,
 		.disk = t->twins->disk,
 		.store = t->twins->store,
 		.endpoint = make_endpoint,
@@ -42,33 +43,53 @@ static bool open_runtime(struct sl_trial *t)
 	return t->rt != NULL;
 }
 
-static struct sl_trial *trial_new(const struct sl_trial_case *c, const char *const *sets, size_t set_count)
+struct sl_trial *sl_trial_new(const char *yaml, const char *const *sets, size_t set_count)
+{
+	struct sl_trial_case c = { .yaml = yaml, .sets = sets, .set_count = set_count };
+
+	return sl_trial_case_new(&c, NULL);
+}
+
+static void must(bool done, const struct sl_trial *t)
+{
+	if (done)
+		return;
+	fprintf(stderr, "trial: %s\n", t->error.text);
+	abort();
+}
+
+struct sl_trial *sl_trial_case_new(const struct sl_trial_case *c, struct sl_topology *topology)
 {
 	struct sl_trial *t = sl_calloc(1, sizeof *t);
 
 	t->endpoint = c->endpoint;
+	t->world = c->world;
 	t->arg = c->arg;
-	t->topology = sl_topology_parse("trial.yaml", sl_text(c->yaml), sets, set_count, &t->error);
+	t->topology = topology;
+	t->borrowed = topology != NULL;
+	if (!topology)
+		t->topology = sl_topology_parse("trial.yaml", sl_text(c->yaml), c->sets, c->set_count, &t->error);
+	must(t->topology != NULL, t);
 	t->twins = sl_twins_new(1);
-	if (!t->topology || !open_runtime(t)) {
-		fprintf(stderr, "trial: %s\n", t->error.text);
-		abort();
+	t->twins->sync_late = c->sync_late;
+	must(open_runtime(t), t);
+	if (c->freeze) {
+		must(!c->feed_first || c->feed_first(t, c->arg), t);
+		must(sl_trial_finish(t, 0) == SL_TRIAL_IDLE, t);
+		t->freeze = true;
+		must(sl_trial_restart(t, SL_TWIN_KILL), t);
 	}
+	must(!c->feed || c->feed(t, c->arg), t);
+	t->twins->operations = 0;
 	return t;
-}
-
-struct sl_trial *sl_trial_new(const char *yaml, const char *const *sets, size_t set_count)
-{
-	struct sl_trial_case c = { .yaml = yaml };
-
-	return trial_new(&c, sets, set_count);
 }
 
 void sl_trial_free(struct sl_trial *t)
 {
 	sl_runtime_close(t->rt);
 	sl_twins_free(t->twins);
-	sl_topology_free(t->topology);
+	if (!t->borrowed)
+		sl_topology_free(t->topology);
 	free(t);
 }
 
@@ -120,7 +141,8 @@ struct sl_pair sl_trial_pair(struct sl_arena *a, const char *prompt, const char 
 	sl_pair_init(&p);
 	m[0] = (struct sl_message){ .role = sl_text("user"), .content = sl_text(sl_arena_print(a, "%s", prompt)) };
 	m[1] = (struct sl_message){ .role = sl_text("assistant"), .content = sl_text(sl_arena_print(a, "%s", chosen)) };
-	m[2] = (struct sl_message){ .role = sl_text("assistant"), .content = sl_text(sl_arena_print(a, "%s", rejected)) };
+	m[2] = (struct sl_message){ .role = sl_text("assistant"),
+				    .content = sl_text(sl_arena_print(a, "%s", rejected)) };
 	p.prompt = (struct sl_messages){ m, 1 };
 	p.chosen = (struct sl_messages){ m + 1, 1 };
 	p.rejected = (struct sl_messages){ m + 2, 1 };
@@ -132,10 +154,12 @@ struct sl_pair sl_trial_pair(struct sl_arena *a, const char *prompt, const char 
 /* -- play ------------------------------------------------------------------------------- */
 
 /* Steps one task; true when it moved. */
-static bool step(struct sl_trial *t, size_t task, bool *waits, bool *stopped)
+static bool step(struct sl_trial *t, size_t task, uint64_t *seed, bool *waits, bool *stopped)
 {
 	enum sl_step_result r = sl_runtime_task_step(t->rt, task);
 
+	if (t->world)
+		t->world(t->arg, seed);
 	*waits = r == SL_STEP_WAITING;
 	*stopped = false;
 	if (r == SL_STEP_FAILED || r == SL_STEP_WAITING)
@@ -155,7 +179,7 @@ static enum sl_trial_end play_in_order(struct sl_trial *t)
 		for (size_t i = 0; i < sl_runtime_task_count(t->rt); i++) {
 			bool this_waits, stopped;
 
-			moved |= step(t, i, &this_waits, &stopped);
+			moved |= step(t, i, NULL, &this_waits, &stopped);
 			waits |= this_waits;
 			if (stopped)
 				return t->twins->dead ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
@@ -180,7 +204,7 @@ enum sl_trial_end sl_trial_play(struct sl_trial *t, uint64_t seed)
 		size_t task = (size_t)(sl_random(&seed) % count);
 		bool waits, stopped;
 
-		step(t, task, &waits, &stopped);
+		step(t, task, &seed, &waits, &stopped);
 		if (stopped)
 			return t->twins->dead ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
 		if (sl_random(&seed) % 3 == 0) {
@@ -296,11 +320,14 @@ void sl_trial_digest(struct sl_trial *t, struct sl_buf *to)
 
 /* -- torture --------------------------------------------------------------------------------- */
 
+#define TOPOLOGIES 64
+
 struct torture {
 	const struct sl_trial_case *c;
 	struct sl_buf plain;
 	size_t runs, differ;
 	FILE *report;
+	struct sl_topology *topologies[TOPOLOGIES]; /* by batch size */
 };
 
 static void first_difference(FILE *report, struct sl_buf *want, struct sl_buf *got)
@@ -343,8 +370,7 @@ static void wrong_end(struct torture *x, struct sl_trial *t, const char *kind, u
 			t->error.text);
 }
 
-/* Play to the end and tick once; whether it got there. */
-static enum sl_trial_end finish(struct sl_trial *t, uint64_t seed)
+enum sl_trial_end sl_trial_finish(struct sl_trial *t, uint64_t seed)
 {
 	enum sl_trial_end end = sl_trial_play(t, seed);
 
@@ -353,35 +379,40 @@ static enum sl_trial_end finish(struct sl_trial *t, uint64_t seed)
 	return end;
 }
 
-static struct sl_trial *fresh(const struct sl_trial_case *c, size_t batch_max)
+/* A case at another batch size; 0: as it is. The torture keeps the parsed topologies. */
+static struct sl_trial *fresh(struct torture *x, size_t batch_max)
 {
+	const struct sl_trial_case *c = x->c;
 	const char *sets[64];
 	char texts[32][100];
 	size_t n = 0;
-	struct sl_trial *t;
-	struct sl_error e;
-	struct sl_topology *topology = sl_topology_parse("trial.yaml", sl_text(c->yaml), c->sets, c->set_count, &e);
+	struct sl_topology *plain;
+	struct sl_error e = { 0 };
 
-	for (; n < c->set_count; n++)
-		sets[n] = c->sets[n];
-	for (size_t i = 0; topology && batch_max && i < topology->step_count && i < 32; i++) {
-		snprintf(texts[i], sizeof texts[i], "%s.batch_max=%zu", topology->steps[i].name, batch_max);
-		sets[n++] = texts[i];
+	assert(batch_max < TOPOLOGIES);
+	if (!x->topologies[batch_max]) {
+		plain = sl_topology_parse("trial.yaml", sl_text(c->yaml), c->sets, c->set_count, &e);
+		for (; n < c->set_count; n++)
+			sets[n] = c->sets[n];
+		for (size_t i = 0; plain && batch_max && i < plain->step_count && i < 32; i++) {
+			snprintf(texts[i], sizeof texts[i], "%s.batch_max=%zu", plain->steps[i].name, batch_max);
+			sets[n++] = texts[i];
+		}
+		if (plain)
+			sl_topology_free(plain);
+		x->topologies[batch_max] = sl_topology_parse("trial.yaml", sl_text(c->yaml), sets, n, &e);
+		if (!x->topologies[batch_max]) {
+			fprintf(stderr, "trial: %s\n", e.text);
+			abort();
+		}
 	}
-	t = trial_new(c, sets, n);
-	if (topology)
-		sl_topology_free(topology);
-	if (!c->feed(t, c->arg)) {
-		fprintf(stderr, "trial: %s\n", t->error.text);
-		abort();
-	}
-	return t;
+	return sl_trial_case_new(c, x->topologies[batch_max]);
 }
 
 static void one(struct torture *x, const char *kind, uint64_t number, size_t batch_max, uint64_t seed)
 {
-	struct sl_trial *t = fresh(x->c, batch_max);
-	enum sl_trial_end end = finish(t, seed);
+	struct sl_trial *t = fresh(x, batch_max);
+	enum sl_trial_end end = sl_trial_finish(t, seed);
 
 	if (end != SL_TRIAL_IDLE)
 		wrong_end(x, t, kind, number, end);
@@ -394,17 +425,17 @@ static void one(struct torture *x, const char *kind, uint64_t number, size_t bat
  * the run had fewer calls. */
 static bool one_fault(struct torture *x, int64_t n)
 {
-	struct sl_trial *t = fresh(x->c, 2);
+	struct sl_trial *t = fresh(x, 2);
 	enum sl_trial_end end;
 	bool fired;
 
 	t->fault_at = n;
-	end = finish(t, 0);
+	end = sl_trial_finish(t, 0);
 	fired = t->faults >= n;
 	if (end == SL_TRIAL_CRASHED || (end == SL_TRIAL_STOPPED && fired)) {
 		t->fault_at = 0;
 		if (sl_trial_restart(t, SL_TWIN_KILL))
-			end = finish(t, 0);
+			end = sl_trial_finish(t, 0);
 	}
 	if (end != SL_TRIAL_IDLE)
 		wrong_end(x, t, "fault", (uint64_t)n, end);
@@ -417,7 +448,7 @@ static bool one_fault(struct torture *x, int64_t n)
 /* Stop the machine at the n-th operation. False: the run had fewer. */
 static bool one_crash(struct torture *x, int64_t n, enum sl_twin_end how, uint64_t seed)
 {
-	struct sl_trial *t = fresh(x->c, 3);
+	struct sl_trial *t = fresh(x, 3);
 	const char *kind = how == SL_TWIN_KILL ? "kill at operation" : "power cut at operation";
 	enum sl_trial_end end;
 	bool fired;
@@ -425,11 +456,11 @@ static bool one_crash(struct torture *x, int64_t n, enum sl_twin_end how, uint64
 	t->twins->seed = (seed << 20 ^ (uint64_t)n) | 1;
 	t->twins->operations = 0;
 	t->twins->die_at = n;
-	end = finish(t, seed);
+	end = sl_trial_finish(t, seed);
 	fired = t->twins->dead;
 	if (fired) {
 		if (sl_trial_restart(t, how))
-			end = finish(t, seed);
+			end = sl_trial_finish(t, seed);
 	}
 	if (end != SL_TRIAL_IDLE)
 		wrong_end(x, t, kind, (uint64_t)n, end);
@@ -442,8 +473,8 @@ static bool one_crash(struct torture *x, int64_t n, enum sl_twin_end how, uint64
 size_t sl_trial_torture(const struct sl_trial_case *c, size_t *runs, FILE *report)
 {
 	struct torture x = { .c = c, .report = report };
-	struct sl_trial *t = fresh(c, 0);
-	enum sl_trial_end end = finish(t, 0);
+	struct sl_trial *t = fresh(&x, 0);
+	enum sl_trial_end end = sl_trial_finish(t, 0);
 
 	if (end != SL_TRIAL_IDLE) {
 		wrong_end(&x, t, "plain", 0, end);
@@ -463,6 +494,8 @@ size_t sl_trial_torture(const struct sl_trial_case *c, size_t *runs, FILE *repor
 			;
 	}
 	sl_trial_free(t);
+	for (size_t i = 0; i < TOPOLOGIES; i++)
+		sl_topology_free(x.topologies[i]);
 	sl_buf_release(&x.plain);
 	*runs = x.runs;
 	return x.differ;

@@ -21,6 +21,8 @@
 
 #include <stdio.h>
 
+struct sl_trial_case;
+
 struct sl_trial {
 	struct sl_topology *topology;
 	struct sl_twins *twins;
@@ -30,11 +32,17 @@ struct sl_trial {
 	/* fault injection: the n-th call to sl_fault() from now fails; 0: none */
 	int64_t fault_at, faults;
 	struct sl_endpoint *(*endpoint)(void *arg, const struct sl_endpoint_def *def);
-	void *arg; /* of endpoint */
+	/* The world outside takes a turn after every step: answers come, or not. seed NULL: all of them. */
+	void (*world)(void *arg, uint64_t *seed);
+	void *arg; /* of endpoint and world */
+	bool freeze;
+	bool borrowed; /* the topology is */
 };
 
 /* Parse the topology (ends the test when it is wrong) and open it on fresh twins. */
 struct sl_trial *sl_trial_new(const char *yaml, const char *const *sets, size_t set_count);
+/* A case fed and ready to play. `topology` NULL: parsed from the case. Borrowed otherwise. */
+struct sl_trial *sl_trial_case_new(const struct sl_trial_case *c, struct sl_topology *topology);
 void sl_trial_free(struct sl_trial *t);
 /* Close and crash; then reopen. False: what was found could not be opened, t->error. */
 bool sl_trial_restart(struct sl_trial *t, enum sl_twin_end end);
@@ -54,6 +62,9 @@ size_t sl_trial_read(struct sl_trial *t, const char *topic, struct sl_arena *a, 
 /* The committed records; their texts in the arena. */
 size_t sl_trial_records(struct sl_trial *t, const char *topic, struct sl_arena *a, struct sl_record **records);
 
+/* Play to the end and tick once. */
+enum sl_trial_end sl_trial_finish(struct sl_trial *t, uint64_t seed);
+
 /* Everything that must be the same in the end, as lines "what hash". */
 void sl_trial_digest(struct sl_trial *t, struct sl_buf *to);
 
@@ -66,8 +77,12 @@ struct sl_trial_case {
 	bool (*feed)(struct sl_trial *t, void *arg);
 	void *arg;
 	struct sl_endpoint *(*endpoint)(void *arg, const struct sl_endpoint_def *def);
+	void (*world)(void *arg, uint64_t *seed);
 	size_t batch_most; /* rechunk up to this size */
 	int schedules;
+	bool freeze; /* pin tables; a first feed is then played to its end before the rest */
+	bool (*feed_first)(struct sl_trial *t, void *arg); /* freeze: what the tables are made of */
+	bool sync_late; /* a commit in the wrong order (twins.h), which must be caught */
 };
 /* How many runs differed from the plain one; *runs: how many there were. */
 size_t sl_trial_torture(const struct sl_trial_case *c, size_t *runs, FILE *report);

@@ -10,7 +10,7 @@
 struct twin_file {
 	char *path;
 	struct sl_buf now, synced; /* bytes as written; bytes as a power cut leaves them at least */
-	bool removed;
+	bool removed, sync_wanted;
 };
 
 struct pair {
@@ -154,6 +154,13 @@ static bool disk_read(struct sl_disk_file *file, uint64_t at, void *data, size_t
 	return true;
 }
 
+static void make_durable(struct twin_file *f)
+{
+	sl_buf_clear(&f->synced);
+	sl_buf_add(&f->synced, f->now.data, f->now.size);
+	f->sync_wanted = false;
+}
+
 static bool disk_sync(struct sl_disk_file *file, struct sl_error *e)
 {
 	struct handle *h = (struct handle *)file;
@@ -161,8 +168,10 @@ static bool disk_sync(struct sl_disk_file *file, struct sl_error *e)
 
 	if (dies(h->disk->twins, &last))
 		return gone(e);
-	sl_buf_clear(&h->file->synced);
-	sl_buf_add(&h->file->synced, h->file->now.data, h->file->now.size);
+	if (h->disk->twins->sync_late)
+		h->file->sync_wanted = true;
+	else
+		make_durable(h->file);
 	return true;
 }
 
@@ -384,6 +393,22 @@ static void store_end(struct sl_store_scan *base)
 	free(scan);
 }
 
+/* The broken order: the store says that the bytes are there, then they get there. */
+static bool late_syncs(struct sl_twins *t, struct sl_error *e)
+{
+	struct twin_disk *d = (struct twin_disk *)t->disk;
+	bool last;
+
+	for (size_t i = 0; t->sync_late && i < d->count; i++) {
+		if (!d->files[i]->sync_wanted)
+			continue;
+		if (dies(t, &last))
+			return gone(e);
+		make_durable(d->files[i]);
+	}
+	return true;
+}
+
 static bool store_write(struct sl_store *store, struct sl_writes *const *batches, size_t count, bool durable,
 			struct sl_error *e)
 {
@@ -422,7 +447,7 @@ static bool store_write(struct sl_store *store, struct sl_writes *const *batches
 		}
 		s->unsynced_count = 0;
 	}
-	return true;
+	return late_syncs(s->twins, e);
 }
 
 static void store_free(struct sl_store *store)

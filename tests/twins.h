@@ -26,6 +26,7 @@ struct sl_twins {
 	int64_t operations; /* so far, since the last crash */
 	int64_t die_at;     /* 0: never */
 	bool dead;
+	bool sync_late; /* a broken machine: files are synced only after the next store write */
 };
 
 struct sl_twins *sl_twins_new(uint64_t seed);

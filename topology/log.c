@@ -445,6 +445,17 @@ bool sl_log_read(struct sl_log *log, struct sl_cursor *cursor, int64_t end, size
 	return done;
 }
 
+/* One read stays in one segment. */
+void sl_cursor_back(struct sl_cursor *cursor, const struct sl_record *records, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct sl_record *r = &records[i];
+
+		cursor->bytes -= HEAD + r->key.size + r->headers.size + (r->value.data ? r->value.size : 0);
+		cursor->offset--;
+	}
+}
+
 /* -- frames and headers ------------------------------------------------------------ */
 
 void sl_frames_add(struct sl_buf *frames, const struct sl_record *record)

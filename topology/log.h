@@ -64,6 +64,9 @@ struct sl_cursor {
 bool sl_log_read(struct sl_log *log, struct sl_cursor *cursor, int64_t end, size_t record_max, size_t bytes_max,
 		 struct sl_buf *bytes, struct sl_record *records, size_t *count, struct sl_error *e) SL_MUST_CHECK;
 
+/* Give back the last `count` records of the last read. */
+void sl_cursor_back(struct sl_cursor *cursor, const struct sl_record *records, size_t count);
+
 /* The same frames outside a file: for the wire (runtime.h, fetch and ingest). Walk: start with
  * *at = 0; false at the end or on a malformed frame (then *at != frames.size). */
 void sl_frames_add(struct sl_buf *frames, const struct sl_record *record);

@@ -215,6 +215,36 @@ static void begin(struct sl_unit *u)
 	u->begun_ns = sl_monotonic_ns();
 }
 
+/* A batch is of pairs or of undecodable records, never of both: a dead letter keeps its place among
+ * those of the operator however the batches are cut, and a batch that waits for answers has staged nothing. */
+static void batch_decode(struct sl_unit *u)
+{
+	size_t dead = 0;
+
+	for (size_t i = 0; i < u->count; i++) {
+		struct sl_record *r = &u->records[i];
+		struct sl_error why = { 0 };
+		char reason[600];
+		bool decoded;
+
+		if (!r->value.data)
+			continue; /* a tombstone: nothing to play */
+		decoded = sl_pair_decode(r->value, &u->arena, &u->pairs[u->pair_count], &why);
+		if (decoded ? dead > 0 : u->pair_count > 0) {
+			sl_cursor_back(&u->cursor, r, u->count - i);
+			u->count = i;
+			return;
+		}
+		if (decoded) {
+			u->of_record[u->pair_count++] = i;
+			continue;
+		}
+		snprintf(reason, sizeof reason, "undecodable: %s", why.text);
+		sl_task_dead_record(head(u), r, reason);
+		dead++;
+	}
+}
+
 /* Read and decode the next batch; false: nothing there, or failed. */
 static bool batch_load(struct sl_unit *u)
 {
@@ -253,21 +283,7 @@ static bool batch_load(struct sl_unit *u)
 		sl_task_dead_record(head(u), &u->records[0], "deadly: the process died three times while playing this record");
 		return true;
 	}
-	for (size_t i = 0; i < u->count; i++) {
-		struct sl_record *r = &u->records[i];
-		struct sl_error why = { 0 };
-
-		if (!r->value.data)
-			continue; /* a tombstone: nothing to play */
-		if (!sl_pair_decode(r->value, &u->arena, &u->pairs[u->pair_count], &why)) {
-			char reason[600];
-
-			snprintf(reason, sizeof reason, "undecodable: %s", why.text);
-			sl_task_dead_record(head(u), r, reason);
-			continue;
-		}
-		u->of_record[u->pair_count++] = i;
-	}
+	batch_decode(u);
 	return true;
 }
 
