@@ -87,14 +87,13 @@ static void check_silver(const struct sl_pair *silver, const struct row *row)
 	assert_true(sl_is(silver->judgement.votes[0].verdict, "chosen"));
 }
 
-static void test_rows(void **unused)
+static void check_rows(const char *const *sets, size_t set_count)
 {
-	struct sl_trial *t = sl_trial_new(yaml, NULL, 0);
+	struct sl_trial *t = sl_trial_new(yaml, sets, set_count);
 	struct sl_arena a = { 0 };
 	struct sl_pair *pairs;
 	size_t silver = 0;
 
-	(void)unused;
 	assert_true(feed(t, NULL));
 	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
 	assert_int_equal(sl_trial_read(t, "pairs.judged", &a, &pairs), ROWS);
@@ -126,6 +125,16 @@ static void test_rows(void **unused)
 	assert_int_equal(sl_trial_read(t, "pairs.silver", &a, &pairs), silver);
 	sl_arena_release(&a);
 	sl_trial_free(t);
+}
+
+/* With every step a task of its own, and with all three in one. */
+static void test_rows(void **unused)
+{
+	static const char *const sets[] = { "inline=pairs.embedded,pairs.retrieved", "embed.batch_max=3" };
+
+	(void)unused;
+	check_rows(NULL, 0);
+	check_rows(sets, 2);
 }
 
 /* The judge changes his mind with the gold table, also in the middle of a run. */
@@ -175,12 +184,22 @@ static void test_threshold(void **unused)
 
 static void test_torture(void **unused)
 {
-	struct sl_trial_case c = { .name = "annotate", .yaml = yaml, .feed = feed, .batch_most = ROWS, .schedules = 5 };
-	size_t runs;
+	static const char *const sets[] = { "inline=pairs.embedded,pairs.retrieved" };
 
 	(void)unused;
-	assert_int_equal(sl_trial_torture(&c, &runs, stderr), 0);
-	assert_true(runs > 50);
+	for (size_t inlined = 0; inlined < 2; inlined++) {
+		struct sl_trial_case c = { .name = "annotate",
+					   .yaml = yaml,
+					   .sets = sets,
+					   .set_count = inlined,
+					   .feed = feed,
+					   .batch_most = ROWS,
+					   .schedules = 5 };
+		size_t runs;
+
+		assert_int_equal(sl_trial_torture(&c, &runs, stderr), 0);
+		assert_true(runs > 50);
+	}
 }
 
 int main(void)
