@@ -13,6 +13,11 @@
  * of the text: sorting costs more than the rest of the row, and only the few rows
  * that become candidates ever need it.
  *
+ * One row holds it all. RocksDB takes 7.5 us of CPU for a row of 1.6 KB, flushes and
+ * compactions included, and 1.4 us for one of 120 bytes; a scan reads them at 2.6 and
+ * 0.6 us a row. Rows cut in two would open faster (1 instead of 4 seconds for a million
+ * pairs, 2 us of either being the index) and cost every pair another put.
+ *
  * The index is an open-addressing table of (hash, row), placed by the top bits of
  * the hash, so that growing moves everything forward in order. 17 slots of 8 bytes
  * a pair at a load of 0.35 to 0.7 are 200 to 390 bytes of memory a pair: 78 MB at
