@@ -7,7 +7,8 @@
  * The decision is always about the label as it arrived: a pair that comes back
  * flipped from an earlier pass is turned back first. Replayed pairs are decided again; a
  * logged row per replayed pair counts the revisions, so that the latest decision can be told from
- * the ones it replaces. A pair that passes for the first time costs no row. */
+ * the ones it replaces, and the other final topics get a tombstone: where the pair was
+ * before, it is no more. A pair that passes for the first time costs no row. */
 #include "asking.h"
 #include "reverse.h"
 
@@ -116,6 +117,9 @@ static void decide(struct sl_task *task, const struct filter *f, const struct sl
 		.revision = revision_of(task, arrived),
 	};
 	p.vectors = (struct sl_vectors){ 0 };
+	for (int port = CURATED; p.decision.revision > 0 && port <= DISCARDED; port++)
+		if (port != port_of[o.action])
+			sl_retract(task, port, &p);
 	sl_emit_because(task, port_of[o.action], &p, "%s: %s", o.why, evidence_text(sl_task_arena(task), e));
 }
 

@@ -17,10 +17,9 @@
  *   4. What enters a record is computed in an order fixed by that record and
  *      the table versions alone (BLAS shortlists, a fixed-order sum decides).
  *
- * Memory: what comes in is borrowed and dies when the callback returns; what
- * goes out is copied before the call returns; sl_alloc() is freed for you when
- * the callback returns. `self` memory that grows uses sl_buf.h and is released
- * in close().
+ * Memory: what comes in, and what sl_alloc() gives, lives until the batch is done, also in the steps
+ * inlined behind this one; an emitted pair points at such memory or at constants, never into
+ * `self`. `self` memory that grows uses sl_buf.h and is released in close().
  *
  * Errors: sl_get, sl_put, sl_emit and friends do not fail where you can see it.
  * A task that has failed ignores further writes and cannot commit. */
@@ -98,6 +97,10 @@ const struct sl_operator *sl_operator_find(const char *name);
  * 12ab..."; codes are counted per step, port and source, so they are few. */
 void sl_emit(struct sl_task *, int port, const struct sl_pair *);
 void sl_emit_because(struct sl_task *, int port, const struct sl_pair *, const char *reason, ...) SL_PRINTF(4, 5);
+/* Take back what earlier went out by this port with the pair's id: a tombstone in the
+ * port's topic, which must be stored. Records that carry a decision are keyed by id, so their topics
+ * are changelogs: the latest record of an id counts. */
+void sl_retract(struct sl_task *, int port, const struct sl_pair *);
 /* A pair that cannot be handled is an output too: it goes to the step's dead
  * letters with the original bytes and this reason, in the same transaction. */
 void sl_reject(struct sl_task *, const struct sl_pair *, const char *reason, ...) SL_PRINTF(3, 4);

@@ -2,10 +2,12 @@
 #include "trial.h"
 
 #include "../topology/base/buf.h"
+#include "../topology/engine.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define STUCK_AFTER 100000
 
@@ -17,6 +19,8 @@ static bool fault(void *arg, const char *site)
 	if (!t->fault_at)
 		return false;
 	t->faults++;
+	if (t->fault_exits && t->faults == t->fault_at)
+		_exit(SL_TRIAL_DIED);
 	return t->faults == t->fault_at;
 }
 
@@ -30,10 +34,10 @@ static struct sl_endpoint *make_endpoint(void *arg, const struct sl_endpoint_def
 static bool open_runtime(struct sl_trial *t)
 {
 	t->options = (struct sl_runtime_options){
-		.data = "twins",
+		.data = t->folder ? t->folder : "twins",
 		.freeze = t->freeze,
-		.disk = t->twins->disk,
-		.store = t->twins->store,
+		.disk = t->twins ? t->twins->disk : NULL,
+		.store = t->twins ? t->twins->store : NULL,
 		.endpoint = make_endpoint,
 		.fault = fault,
 		.arg = t,
@@ -70,8 +74,11 @@ struct sl_trial *sl_trial_case_new(const struct sl_trial_case *c, struct sl_topo
 	if (!topology)
 		t->topology = sl_topology_parse("trial.yaml", sl_text(c->yaml), c->sets, c->set_count, &t->error);
 	must(t->topology != NULL, t);
-	t->twins = sl_twins_new(1);
-	t->twins->sync_late = c->sync_late;
+	t->folder = c->folder;
+	if (!c->folder) {
+		t->twins = sl_twins_new(1);
+		t->twins->sync_late = c->sync_late;
+	}
 	must(open_runtime(t), t);
 	if (c->freeze) {
 		must(!c->feed_first || c->feed_first(t, c->arg), t);
@@ -80,14 +87,16 @@ struct sl_trial *sl_trial_case_new(const struct sl_trial_case *c, struct sl_topo
 		must(sl_trial_restart(t, SL_TWIN_KILL), t);
 	}
 	must(!c->feed || c->feed(t, c->arg), t);
-	t->twins->operations = 0;
+	if (t->twins)
+		t->twins->operations = 0;
 	return t;
 }
 
 void sl_trial_free(struct sl_trial *t)
 {
 	sl_runtime_close(t->rt);
-	sl_twins_free(t->twins);
+	if (t->twins)
+		sl_twins_free(t->twins);
 	if (!t->borrowed)
 		sl_topology_free(t->topology);
 	free(t);
@@ -97,7 +106,10 @@ bool sl_trial_restart(struct sl_trial *t, enum sl_twin_end end)
 {
 	sl_runtime_close(t->rt);
 	t->rt = NULL;
-	sl_twins_crash(t->twins, end);
+	if (t->twins) {
+		sl_twins_crash(t->twins, end);
+		t->twins->die_at = t->die_next;
+	}
 	return open_runtime(t);
 }
 
@@ -153,6 +165,12 @@ struct sl_pair sl_trial_pair(struct sl_arena *a, const char *prompt, const char 
 
 /* -- play ------------------------------------------------------------------------------- */
 
+/* The machine or, by an injected fault, the commit is broken: a restart is due. */
+static bool died(const struct sl_trial *t)
+{
+	return (t->twins && t->twins->dead) || t->fault_at;
+}
+
 /* Steps one task; true when it moved. */
 static bool step(struct sl_trial *t, size_t task, uint64_t *seed, bool *waits, bool *stopped)
 {
@@ -182,10 +200,10 @@ static enum sl_trial_end play_in_order(struct sl_trial *t)
 			moved |= step(t, i, NULL, &this_waits, &stopped);
 			waits |= this_waits;
 			if (stopped)
-				return t->twins->dead ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
+				return died(t) ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
 		}
 		if (moved && !sl_runtime_commit(t->rt, NULL, 0, &t->error))
-			return t->twins->dead || t->fault_at ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
+			return died(t) ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
 		if (!moved)
 			return waits ? SL_TRIAL_WAITS : SL_TRIAL_IDLE;
 	}
@@ -206,7 +224,7 @@ enum sl_trial_end sl_trial_play(struct sl_trial *t, uint64_t seed)
 
 		step(t, task, &seed, &waits, &stopped);
 		if (stopped)
-			return t->twins->dead ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
+			return died(t) ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
 		if (sl_random(&seed) % 3 == 0) {
 			size_t some[64], n = 0;
 
@@ -214,7 +232,7 @@ enum sl_trial_end sl_trial_play(struct sl_trial *t, uint64_t seed)
 				if (sl_random(&seed) % 2)
 					some[n++] = k;
 			if (n && !sl_runtime_commit(t->rt, some, n, &t->error))
-				return t->twins->dead || t->fault_at ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
+				return died(t) ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
 		}
 	}
 	return play_in_order(t);
@@ -268,22 +286,24 @@ size_t sl_trial_records(struct sl_trial *t, const char *topic, struct sl_arena *
 size_t sl_trial_read(struct sl_trial *t, const char *topic, struct sl_arena *a, struct sl_pair **pairs)
 {
 	struct sl_record *records;
-	size_t count = sl_trial_records(t, topic, a, &records);
+	size_t count = sl_trial_records(t, topic, a, &records), n = 0;
 
 	*pairs = sl_arena_zalloc(a, (count + 1) * sizeof **pairs);
 	for (size_t i = 0; i < count; i++) {
-		if (!sl_pair_decode(records[i].value, a, &(*pairs)[i], &t->error)) {
+		if (!records[i].value.data)
+			continue;
+		if (!sl_pair_decode(records[i].value, a, &(*pairs)[n++], &t->error)) {
 			fprintf(stderr, "trial: %s\n", t->error.text);
 			abort();
 		}
 	}
-	return count;
+	return n;
 }
 
 void sl_trial_digest(struct sl_trial *t, struct sl_buf *to)
 {
 	static const char kinds[] = { 'e', 'o', 's', 'c' };
-	struct sl_store *store = t->twins->store;
+	struct sl_store *store = t->rt->store;
 
 	for (size_t i = 0; i < t->topology->topic_count; i++) {
 		struct sl_arena a = { 0 };
@@ -375,7 +395,7 @@ enum sl_trial_end sl_trial_finish(struct sl_trial *t, uint64_t seed)
 	enum sl_trial_end end = sl_trial_play(t, seed);
 
 	if (end == SL_TRIAL_IDLE && !sl_runtime_tick(t->rt, &t->error))
-		return t->twins->dead || t->fault_at ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
+		return died(t) ? SL_TRIAL_CRASHED : SL_TRIAL_STOPPED;
 	return end;
 }
 

@@ -36,7 +36,10 @@ struct sl_trial {
 	void (*world)(void *arg, uint64_t *seed);
 	void *arg; /* of endpoint and world */
 	bool freeze;
-	bool borrowed; /* the topology is */
+	bool borrowed;      /* the topology is */
+	const char *folder; /* real files and RocksDB there, twins NULL */
+	bool fault_exits;   /* the fault is the death of the process, at once */
+	int64_t die_next;   /* sl_trial_restart: stop again at this operation of the recovery; 0: no */
 };
 
 /* Parse the topology (ends the test when it is wrong) and open it on fresh twins. */
@@ -52,12 +55,14 @@ bool sl_trial_restart(struct sl_trial *t, enum sl_twin_end end);
 bool sl_trial_feed(struct sl_trial *t, const char *topic, const struct sl_pair *pairs, size_t count);
 bool sl_trial_feed_record(struct sl_trial *t, const char *topic, const struct sl_record *record);
 
+#define SL_TRIAL_DIED 9 /* exit code of a process that died by fault_exits */
+
 enum sl_trial_end { SL_TRIAL_IDLE, SL_TRIAL_WAITS, SL_TRIAL_STOPPED, SL_TRIAL_CRASHED };
 /* Step until nothing moves. seed 0: in order, one commit per round. Operators that
  * fail with RETRY are stepped again. */
 enum sl_trial_end sl_trial_play(struct sl_trial *t, uint64_t seed);
 
-/* The committed pairs of a topic, partition after partition; returns the count. */
+/* The committed pairs of a topic, partition after partition, without tombstones; returns the count. */
 size_t sl_trial_read(struct sl_trial *t, const char *topic, struct sl_arena *a, struct sl_pair **pairs);
 /* The committed records; their texts in the arena. */
 size_t sl_trial_records(struct sl_trial *t, const char *topic, struct sl_arena *a, struct sl_record **records);
@@ -82,6 +87,7 @@ struct sl_trial_case {
 	int schedules;
 	bool freeze; /* pin tables; a first feed is then played to its end before the rest */
 	bool (*feed_first)(struct sl_trial *t, void *arg); /* freeze: what the tables are made of */
+	const char *folder; /* real files and RocksDB there instead of twins */
 	bool sync_late; /* a commit in the wrong order (twins.h), which must be caught */
 };
 /* How many runs differed from the plain one; *runs: how many there were. */

@@ -243,7 +243,8 @@ static void emit(struct sl_task *t, int port, const struct sl_pair *p, struct sl
 	sl_buf_clear(&u->scratch);
 	sl_pair_encode(&copy, &u->scratch);
 	r.value = sl_buf_bytes(&u->scratch);
-	r.key = to->compacted ? sl_id_bytes(&copy.id) : sl_id_bytes(&copy.group);
+	/* tables, and final topics, where a decision may be taken again, are keyed by id */
+	r.key = to->compacted || copy.decision.present ? sl_id_bytes(&copy.id) : sl_id_bytes(&copy.group);
 	partition = sl_partition_of(sl_id_bytes(&copy.group), to->partitions);
 	if (r.value.size > (size_t)topology->record_max_bytes) {
 		char *why = sl_arena_print(&u->arena, "too large: %zu bytes after step '%s', the limit is %lld (limits.record)",
@@ -274,6 +275,21 @@ void sl_emit_because(struct sl_task *t, int port, const struct sl_pair *p, const
 	vsnprintf(text, sizeof text, reason, args);
 	va_end(args);
 	emit(t, port, p, sl_arena_bytes(&t->unit->arena, sl_text(text)));
+}
+
+void sl_retract(struct sl_task *t, int port, const struct sl_pair *p)
+{
+	const struct sl_topology *topology = t->unit->rt->topology;
+	int topic = t->step->to[port];
+	struct sl_record r = { .time_ms = p->time_ms, .key = sl_id_bytes(&p->id) };
+
+	if (!alive(t, "retract"))
+		return;
+	if (topology->topics[topic].inlined) {
+		sl_fail(t, SL_STOP, "cannot retract from topic '%s': it is inlined", topology->topics[topic].name);
+		return;
+	}
+	output(t->unit, topic, sl_partition_of(sl_id_bytes(&p->group), topology->topics[topic].partitions), &r);
 }
 
 void sl_reject(struct sl_task *t, const struct sl_pair *p, const char *reason, ...)

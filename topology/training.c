@@ -142,6 +142,13 @@ static const struct sl_record *next_record(struct prefix *x)
 	return NULL;
 }
 
+/* A tombstone takes a pair out of its own topic only: curated, then flipped. */
+static struct sl_id in_topic(const struct prefix *x, struct sl_id id)
+{
+	id.b[15] ^= (uint8_t)x->topic;
+	return id;
+}
+
 static struct sl_id id_of(struct prefix *x, const struct sl_record *r, bool *known)
 {
 	struct sl_error ignored;
@@ -153,11 +160,11 @@ static struct sl_id id_of(struct prefix *x, const struct sl_record *r, bool *kno
 			memcpy(id.b, r->key.data, sizeof id.b);
 		else
 			*known = false;
-		return id;
+		return in_topic(x, id);
 	}
 	sl_arena_clear(&x->arena);
 	*known = sl_pair_decode(r->value, &x->arena, &x->pair, &ignored);
-	return *known ? x->pair.id : id;
+	return *known ? in_topic(x, x->pair.id) : id;
 }
 
 static bool next_pair(void *arg, const struct sl_pair **pair)

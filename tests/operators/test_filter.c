@@ -153,6 +153,8 @@ static void test_again(void **unused)
 	struct sl_arena a = { 0 };
 	struct sl_pair p = make_row(&a, 8), replayed, *out;
 	struct sl_trail replay = { .step = sl_text("replay"), .pass = 1 };
+	struct sl_record *records;
+	size_t count;
 
 	(void)unused;
 	assert_true(sl_trial_feed(t, "pairs.judged", &p, 1));
@@ -178,6 +180,12 @@ static void test_again(void **unused)
 	out = find_pair(t, "curated", p.id, &a);
 	assert_int_equal(out->decision.revision, 4);
 	assert_false(out->label_flipped);
+	/* ... and the last that pairs.flipped says of it is that it is gone */
+	count = sl_trial_records(t, "flipped", &a, &records);
+	assert_int_equal(count, 5);
+	assert_null(records[count - 1].value.data);
+	assert_true(sl_bytes_equal(records[count - 1].key, sl_id_bytes(&p.id)));
+	assert_true(sl_bytes_equal(records[0].key, sl_id_bytes(&p.id)));
 	sl_arena_release(&a);
 	sl_trial_free(t);
 }
