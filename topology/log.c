@@ -111,7 +111,8 @@ static bool recover(struct sl_log *log, struct sl_log_end end, struct found *f, 
 {
 	char path[512];
 
-	qsort(f->firsts, f->count, sizeof *f->firsts, by_first);
+	if (f->count)
+		qsort(f->firsts, f->count, sizeof *f->firsts, by_first);
 	for (size_t i = 0; i < f->count; i++) {
 		if (f->firsts[i] > end.segment || end.offset == 0) {
 			segment_path(log, f->firsts[i], path, sizeof path);
