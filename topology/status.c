@@ -160,33 +160,49 @@ static void step_cpu(struct sl_runtime *rt, const struct sl_step *def, json_t *t
 	json_object_set_new(to, "read_cpu_ns", json_integer(read_cpu_ns));
 }
 
+/* What has come to an inlined step: all that was sent to the topic it would read. */
+static bool inlined_in(struct sl_runtime *rt, const struct sl_step *def, int64_t *in, struct sl_error *e)
+{
+	*in = 0;
+	for (size_t i = 0; i < rt->topology->step_count; i++) {
+		const struct sl_step *writer = &rt->topology->steps[i];
+		json_t *ports = json_object();
+		bool done = step_counts(rt, writer, ports, e);
+
+		for (size_t k = 0; done && writer->op->ports[k]; k++)
+			if (writer->to[k] == def->from)
+				*in += port_out(ports, writer->op->ports[k]);
+		json_decref(ports);
+		if (!done)
+			return false;
+	}
+	return true;
+}
+
 static json_t *step_json(struct sl_runtime *rt, size_t step, struct sl_error *e)
 {
 	const struct sl_step *def = &rt->topology->steps[step];
 	json_t *to = json_object(), *ports = json_object(), *list = json_array();
-	int64_t dead, in = 0;
+	int64_t in = 0;
 
 	json_object_set_new(to, "name", json_string(def->name));
 	json_object_set_new(to, "operator", json_string(def->op->name));
-	if (!step_counts(rt, def, ports, e)) {
+	if (!step_counts(rt, def, ports, e) || (def->host != (int)step && !inlined_in(rt, def, &in, e))) {
 		json_decref(ports);
 		json_decref(list);
 		json_decref(to);
 		return NULL;
 	}
-	for (size_t i = 0; def->op->ports[i]; i++) {
-		in += port_out(ports, def->op->ports[i]);
+	for (size_t i = 0; def->op->ports[i]; i++)
 		json_array_append_new(list, port_json(ports, def->op->ports[i]));
-	}
-	dead = port_out(ports, "dead");
 	json_object_set_new(to, "ports", list);
-	json_object_set_new(to, "dead", json_integer(dead));
+	json_object_set_new(to, "dead", json_integer(port_out(ports, "dead")));
 	json_object_set(to, "dead_codes", child(child(ports, "dead"), "codes"));
 	json_object_set(to, "dead_sources", child(child(ports, "dead"), "sources"));
 	if (def->host == (int)step) {
 		step_progress(rt, step, to);
 	} else { /* inlined: what came in has left */
-		json_object_set_new(to, "in", json_integer(in + dead));
+		json_object_set_new(to, "in", json_integer(in));
 		json_object_set_new(to, "lag", json_integer(0));
 		json_object_set_new(to, "in_flight", json_integer(0));
 		json_object_set_new(to, "state", json_string("inlined"));
@@ -296,6 +312,7 @@ static json_t *process_json(struct sl_runtime *rt)
 				    json_integer((usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) * 1000000000LL +
 						 (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000LL));
 		json_object_set_new(to, "rss_peak_bytes", json_integer(usage.ru_maxrss * 1024LL));
+		json_object_set_new(to, "write_bytes", json_integer(usage.ru_oublock * 512LL));
 	}
 	return to;
 }
