@@ -1,11 +1,12 @@
 /* generate.c -- sluice-sample: preference pairs with a known truth.
  *
  *     sluice-sample --pairs 5000 --seed 7 -o DIR
+ *     sluice-sample flip --share 0.3 --gold-share 0.2 --seed 1 -o DIR FILE.jsonl.gz
  *     sluice-sample precision --truth DIR/truth.jsonl curated.jsonl flipped.jsonl
  *
- * The first writes a set into DIR (README.md says what is in it), the second
- * tells how right the labels of exported files are. Exit codes: 0 done, 1
- * failed, 2 not understood. */
+ * The first writes a set into DIR (README.md says what is in it), the second makes such
+ * a set of pairs that somebody else wrote, the third tells how right the labels of
+ * exported files are. Exit codes: 0 done, 1 failed, 2 not understood. */
 #include "sample.h"
 
 #include <errno.h>
@@ -16,6 +17,7 @@
 
 static const char help[] =
 	"usage: sluice-sample --pairs N -o DIR [options]\n"
+	"       sluice-sample flip -o DIR [--share X] [--gold-share X] [--gold-by prompt|line] [--seed N] FILE...\n"
 	"       sluice-sample precision --truth FILE [--json] EXPORTED.jsonl...\n"
 	"\n"
 	"  --pairs N           lines in raw.jsonl and gold.jsonl together\n"
@@ -143,6 +145,63 @@ static int generate(int argc, char **argv)
 	return sl_sample_write_folder(&plan, folder, &e) ? 0 : fail(&e);
 }
 
+static int flip(int argc, char **argv)
+{
+	enum { SEED = 256, SHARE, GOLD_SHARE, GOLD_BY };
+	const struct option options[] = { { "seed", required_argument, NULL, SEED },
+					  { "share", required_argument, NULL, SHARE },
+					  { "gold-share", required_argument, NULL, GOLD_SHARE },
+					  { "gold-by", required_argument, NULL, GOLD_BY },
+					  { "out", required_argument, NULL, 'o' },
+					  { "help", no_argument, NULL, 'h' },
+					  { NULL, 0, NULL, 0 } };
+	struct sl_flip_plan plan = { .seed = 1, .share = 0.3, .gold = 0.2 };
+	struct sl_flip_counts counts;
+	const char *folder = NULL;
+	struct sl_error e;
+	int c;
+
+	while ((c = getopt_long(argc, argv, "o:h", options, NULL)) != -1) {
+		switch (c) {
+		case SEED:
+			if (!read_count(optarg, 0, UINT64_MAX, &plan.seed))
+				return misused("--seed", optarg, "a whole number");
+			break;
+		case SHARE:
+			if (!read_share(optarg, 0.5, &plan.share))
+				return misused("--share", optarg, "0 to 0.5");
+			break;
+		case GOLD_SHARE:
+			if (!read_share(optarg, 1, &plan.gold))
+				return misused("--gold-share", optarg, "0 to 1");
+			break;
+		case GOLD_BY:
+			plan.gold_by_line = strcmp(optarg, "line") == 0;
+			if (!plan.gold_by_line && strcmp(optarg, "prompt") != 0)
+				return misused("--gold-by", optarg, "prompt or line");
+			break;
+		case 'o':
+			folder = optarg;
+			break;
+		case 'h':
+			fputs(help, stdout);
+			return 0;
+		default:
+			fputs("sluice-sample: --help lists the options\n", stderr);
+			return 2;
+		}
+	}
+	if (!folder || optind == argc) {
+		fputs("sluice-sample: flip needs -o DIR and at least one file of JSON lines\n", stderr);
+		return 2;
+	}
+	if (!sl_sample_flip(&plan, (const char *const *)argv + optind, (size_t)(argc - optind), folder, &counts, &e))
+		return fail(&e);
+	printf("{\"raw\": %" PRIu64 ", \"raw_flipped\": %" PRIu64 ", \"gold\": %" PRIu64 ", \"others\": %" PRIu64 "}\n",
+	       counts.raw, counts.raw_flipped, counts.gold, counts.others);
+	return 0;
+}
+
 static void print_precision(const char *file, const struct sl_precision *p, bool json, bool first)
 {
 	uint64_t known = p->right + p->wrong;
@@ -217,6 +276,8 @@ static int precision(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+	if (argc > 1 && strcmp(argv[1], "flip") == 0)
+		return flip(argc - 1, argv + 1);
 	if (argc > 1 && strcmp(argv[1], "precision") == 0)
 		return precision(argc - 1, argv + 1);
 	return generate(argc, argv);

@@ -85,6 +85,20 @@ void sl_sample_write_benchmark(const struct sl_sample *s, struct sl_buf *to);
 /* The whole set, written into a folder that is made if needed. */
 bool sl_sample_write_folder(const struct sl_sample_plan *plan, const char *folder, struct sl_error *e) SL_MUST_CHECK;
 
+/* Pairs of others with some labels made wrong: raw.jsonl, gold.jsonl and truth.jsonl in
+ * `folder`, from files of JSON lines with chosen and rejected, plain or gzip. */
+struct sl_flip_plan {
+	uint64_t seed;
+	double share;      /* of the arriving labels, wrong ones */
+	double gold;       /* of the prompts, or of the lines, gold ones */
+	bool gold_by_line; /* false: a prompt is gold as a whole */
+};
+struct sl_flip_counts {
+	uint64_t raw, raw_flipped, gold, others; /* others: lines that are not pairs, written to raw as they are */
+};
+bool sl_sample_flip(const struct sl_flip_plan *plan, const char *const *files, size_t count, const char *folder,
+		    struct sl_flip_counts *counts, struct sl_error *e) SL_MUST_CHECK;
+
 /* How right the labels of exported files are, by truth.jsonl. */
 struct sl_precision {
 	uint64_t pairs, right, wrong;
