@@ -87,7 +87,7 @@ struct sl_trial_case {
 	int schedules;
 	bool freeze; /* pin tables; a first feed is then played to its end before the rest */
 	bool (*feed_first)(struct sl_trial *t, void *arg); /* freeze: what the tables are made of */
-	const char *folder; /* real files and RocksDB there instead of twins */
+	const char *folder;                                /* real files and RocksDB there instead of twins */
 	bool sync_late; /* a commit in the wrong order (twins.h), which must be caught */
 };
 /* How many runs differed from the plain one; *runs: how many there were. */

@@ -7,10 +7,19 @@
 #include "store.h"
 
 #include "base/file.h"
+#include "base/log.h"
 
 #include <assert.h>
 #include <rocksdb/c.h>
 #include <stdlib.h>
+#include <unistd.h>
+
+#define LOG_FATAL_ONLY 4
+
+/* RocksDB keeps a text file LOG, and with its assertions on (Debian builds it so) it ends the process at the second
+ * line that does not fit on a full disk. It cannot be told not to, but to write it elsewhere: into a folder in
+ * memory that is gone right after opening, and next to nothing. */
+#define LOGS_FOLDER "/dev/shm/sluice-XXXXXX"
 
 struct rocks {
 	struct sl_store base;
@@ -163,7 +172,8 @@ struct sl_store *sl_store_rocksdb(const char *folder, struct sl_error *e)
 {
 	struct rocks *r = sl_calloc(1, sizeof *r);
 	rocksdb_block_based_table_options_t *table = rocksdb_block_based_options_create();
-	char *err = NULL;
+	char *err = NULL, logs[] = LOGS_FOLDER;
+	struct sl_error ignored;
 
 	r->base.ops = &ops;
 	r->folder = sl_strdup(folder);
@@ -173,7 +183,9 @@ struct sl_store *sl_store_rocksdb(const char *folder, struct sl_error *e)
 	rocksdb_options_set_write_buffer_size(r->options, 32u << 20);
 	rocksdb_options_set_max_write_buffer_number(r->options, 3);
 	rocksdb_options_set_max_background_jobs(r->options, 2);
-	rocksdb_options_set_keep_log_file_num(r->options, 2);
+	rocksdb_options_set_info_log_level(r->options, LOG_FATAL_ONLY);
+	if (mkdtemp(logs))
+		rocksdb_options_set_db_log_dir(r->options, logs);
 	rocksdb_options_set_compression(r->options, rocksdb_lz4_compression);
 	rocksdb_options_set_max_open_files(r->options, 256);
 	rocksdb_block_based_options_set_block_cache(table, r->cache);
@@ -185,6 +197,8 @@ struct sl_store *sl_store_rocksdb(const char *folder, struct sl_error *e)
 	r->write_synced = rocksdb_writeoptions_create();
 	rocksdb_writeoptions_set_sync(r->write_synced, 1);
 	r->db = rocksdb_open(r->options, folder, &err);
+	if (!sl_folder_remove(logs, &ignored))
+		sl_log(SL_LOG_WARN, NULL, "cannot remove '%s': %s", logs, ignored.text);
 	if (!r->db) {
 		failed(&err, folder, "open", e);
 		free_store(&r->base);
