@@ -144,7 +144,7 @@ static void step_progress(struct sl_runtime *rt, size_t step, json_t *to)
 /* CPU time since the start, over the partitions; inlined steps are counted apart from their host. */
 static void step_cpu(struct sl_runtime *rt, const struct sl_step *def, json_t *to)
 {
-	int64_t cpu_ns = 0, read_cpu_ns = 0;
+	int64_t open_cpu_ns = 0, cpu_ns = 0, read_cpu_ns = 0;
 
 	for (size_t i = 0; i < rt->unit_count; i++) {
 		for (size_t k = 0; k < rt->units[i]->task_count; k++) {
@@ -152,10 +152,12 @@ static void step_cpu(struct sl_runtime *rt, const struct sl_step *def, json_t *t
 
 			if (t->step != def)
 				continue;
+			open_cpu_ns += atomic_load(&t->open_cpu_ns);
 			cpu_ns += atomic_load(&t->cpu_ns);
 			read_cpu_ns += atomic_load(&t->read_cpu_ns);
 		}
 	}
+	json_object_set_new(to, "open_cpu_ns", json_integer(open_cpu_ns));
 	json_object_set_new(to, "cpu_ns", json_integer(cpu_ns));
 	json_object_set_new(to, "read_cpu_ns", json_integer(read_cpu_ns));
 }
@@ -407,12 +409,13 @@ static void cpu_metrics(struct sl_runtime *rt, struct sl_buf *b, json_t *steps)
 	json_t *step;
 	size_t i;
 
-	head(b, "sluice_step_cpu_seconds_total", "counter", "CPU time of a step since the start, its input's decoding included.");
+	head(b, "sluice_step_cpu_seconds_total", "counter", "CPU time of a step since the start, its opening and its input's decoding included.");
 	json_array_foreach(steps, i, step) {
 		sl_buf_print(b, "sluice_step_cpu_seconds_total{");
 		label(b, "step", text_at(step, "name"));
 		sl_buf_print(b, "} %.6f\n",
-			     (double)(json_integer_value(json_object_get(step, "cpu_ns")) +
+			     (double)(json_integer_value(json_object_get(step, "open_cpu_ns")) +
+				      json_integer_value(json_object_get(step, "cpu_ns")) +
 				      json_integer_value(json_object_get(step, "read_cpu_ns"))) / 1e9);
 	}
 	head(b, "sluice_commit_cpu_seconds_total", "counter", "CPU time spent in commits since the start.");

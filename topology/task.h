@@ -55,9 +55,9 @@ struct sl_task {
 	bool scanning, scanning_table;
 	int scan_table;
 	size_t scan_skip; /* bytes of the runtime's prefix before the operator's key */
-	/* CPU time since the start: of all callbacks with what they emit and store; and, of
-	 * a head, of reading and decoding its input */
-	_Atomic int64_t cpu_ns, read_cpu_ns;
+	/* CPU time since the start: of open(); of all other callbacks with what they emit and
+	 * store; and, of a head, of reading and decoding its input */
+	_Atomic int64_t open_cpu_ns, cpu_ns, read_cpu_ns;
 };
 
 struct sl_unit {

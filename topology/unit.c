@@ -74,7 +74,7 @@ static bool tasks_open(struct sl_unit *u)
 		since_ns = sl_thread_cpu_ns();
 		if (op->open && !keep(u, op->open(t, t->self), t, "open"))
 			return false;
-		spent(&t->cpu_ns, since_ns);
+		spent(&t->open_cpu_ns, since_ns);
 		sl_task_scan_end(t);
 	}
 	return true;

@@ -21,7 +21,8 @@
 #
 # Layouts: a, every edge a topic; b, raw > dedupe > topic (2 partitions) > the rest in one task.
 # Growth: the raw pairs in four runs on one folder (layout b), so that the cost of the last
-# quarter can be held against that of the first. CPU is of the whole process, user and system; of a
+# quarter can be held against that of the first. Opening reads the rows of all pairs seen, once a
+# run (dedupe rebuilds its index from them): that is shown apart. CPU is of the whole process, user and system; of a
 # step, of its callbacks with what they emit and store, and of reading and decoding its input.
 # Prints tables and judges nothing but the share of pairs that reach filter (at least 90 %).
 set -euo pipefail
@@ -149,9 +150,10 @@ readonly PROGRAM='
 		($a.steps[] | . as $step | { name, in: (.in - step($b; $step.name).in), cpu_ns, read_cpu_ns } |
 			{ what: .name, of: .in, self: (.cpu_ns / 1000 / ([.in, 1] | max)),
 			  read: (.read_cpu_ns / 1000 / ([.in, 1] | max)), all: ((.cpu_ns + .read_cpu_ns) / 1000 / $n) }),
+		{ what: "opening", of: null, self: null, read: null, all: ([$a.steps[].open_cpu_ns] | add / 1000 / $n) },
 		{ what: "commits", of: $p.commits, self: null, read: null, all: ($p.commit_cpu_ns / 1000 / $n) },
 		{ what: "all else", of: null, self: null, read: null,
-		  all: ($cpu - ($p.commit_cpu_ns + $p.training_cpu_ns + ([$a.steps[] | .cpu_ns + .read_cpu_ns] | add)) / 1000 / $n) } ] }'
+		  all: ($cpu - ($p.commit_cpu_ns + $p.training_cpu_ns + ([$a.steps[] | .open_cpu_ns + .cpu_ns + .read_cpu_ns] | add)) / 1000 / $n) } ] }'
 
 figures() {
 	jq -n --slurpfile before "$1" --slurpfile after "$2" "$PROGRAM"
@@ -208,14 +210,17 @@ if [[ $growth == yes ]]; then
 	prepare "$data" --set "$INLINE"
 	split -n l/4 -d "$out/sample/raw.jsonl" "$out/quarter."
 	before=$data.warm.json seen=0
-	printf '%10s %10s %14s %16s %14s\n' "seen" "pairs" "CPU us/pair" "dedupe us/pair" "peak MiB"
+	printf '%10s %8s %12s %14s %12s %12s %12s %10s\n' seen pairs 'opening s' 'CPU us/pair' 'steps us' 'commits us' 'all else us' \
+		'peak MiB'
 	for quarter in 0 1 2 3; do
 		ingest "$data" "$out/quarter.0$quarter"
 		run "$data" "$data.$quarter.json" --freeze --set "$INLINE"
 		figures "$before" "$data.$quarter.json" >"$data.$quarter.figures.json"
-		jq -r --argjson seen "$seen" '[$seen, .n, (.cpu * 10 | round / 10),
-			(.table[] | select(.what == "dedupe").all * 10 | round / 10), (.rss | round)] | @tsv' \
-			"$data.$quarter.figures.json" | awk '{ printf "%10d %10d %14.1f %16.1f %14d\n", $1, $2, $3, $4, $5 }'
+		jq -r --argjson seen "$seen" '.n as $n |
+			def of(w): .table[] | select(.what == w).all;
+			[$seen, $n, of("opening") * $n / 1e6, .cpu - of("opening"), .cpu - of("opening") - of("commits") - of("all else"),
+			 of("commits"), of("all else"), .rss] | @tsv' "$data.$quarter.figures.json" |
+			awk '{ printf "%10d %8d %12.2f %14.1f %12.1f %12.1f %12.1f %10d\n", $1, $2, $3, $4, $5, $6, $7, $8 }'
 		seen=$((seen + $(jq .n "$data.$quarter.figures.json")))
 		before=$data.$quarter.json
 	done
