@@ -1,0 +1,327 @@
+/* test_calls.c -- questions and answers: paid once, failures asked anew, replays that find what is on its way, the
+ * limit of rounds. */
+#include "topology/calls.h"
+
+#include "tests/actors.h"
+#include "tests/trial.h"
+#include "topology/base/log.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <cmocka.h>
+
+/* Asks one question more in every round: never enough, or enough after the eighth. */
+struct curious {
+	int64_t rounds;
+};
+static const struct sl_option curious_options[] = {
+	{ "rounds", SL_OPTION_COUNT, offsetof(struct curious, rounds), "8", 1, 100, NULL, false, NULL, "h" },
+	{ 0 },
+};
+static const char *const out_ports[] = { "out", NULL };
+
+static enum sl_verdict curious_ask(struct sl_task *t, void *self, const struct sl_batch *b)
+{
+	const struct curious *c = self;
+
+	(void)b;
+	for (int64_t i = 0; i < c->rounds; i++) {
+		struct sl_call call = { .endpoint = "oracle",
+					.model = "m",
+					.body = sl_text(sl_arena_print(sl_task_arena(t), "%d", (int)i)) };
+
+		if (sl_answer(t, sl_ask(t, &call)).status == 0)
+			break;
+	}
+	return SL_OK;
+}
+
+static enum sl_verdict curious_process(struct sl_task *t, void *self, const struct sl_batch *b)
+{
+	(void)self;
+	for (size_t i = 0; i < b->count; i++)
+		sl_emit(t, 0, &b->pairs[i]);
+	return SL_OK;
+}
+
+static const struct sl_operator curious = { .name = "curious",
+					    .version = "1",
+					    .options = curious_options,
+					    .ports = out_ports,
+					    .self_size = sizeof(struct curious),
+					    .ask = curious_ask,
+					    .process = curious_process };
+const struct sl_operator *const sl_operators[] = { &curious, NULL };
+
+/* -- an endpoint that does as it is told ------------------------------------------------------ */
+
+struct line {
+	struct sl_endpoint base;
+	struct sl_outcall *open[16];
+	size_t count, sent, woken;
+};
+
+static void line_send(struct sl_endpoint *e, struct sl_outcall *call)
+{
+	struct line *l = (struct line *)e;
+
+	assert_true(l->count < 16);
+	l->open[l->count++] = call;
+	l->sent++;
+}
+
+static const struct sl_endpoint_ops line_ops = { .send = line_send };
+
+static void woken(void *arg)
+{
+	((struct line *)arg)->woken++;
+}
+
+static void settle_last(struct line *l, int status, const char *body)
+{
+	struct sl_outcall *call = l->open[--l->count];
+
+	call->done(call, status, sl_text(body), status == 200 ? NULL : "why");
+}
+
+struct fixture {
+	struct sl_twins *twins;
+	struct line line;
+	struct sl_calls *calls;
+};
+
+static void open_calls(struct fixture *f)
+{
+	f->calls = sl_calls_new(f->twins->store, sl_text("memo"), true, woken, &f->line);
+}
+
+static int set_up(void **state)
+{
+	struct fixture *f = sl_calloc(1, sizeof *f);
+
+	f->twins = sl_twins_new(1);
+	f->line.base.ops = &line_ops;
+	open_calls(f);
+	*state = f;
+	return 0;
+}
+
+static int tear_down(void **state)
+{
+	struct fixture *f = *state;
+
+	sl_calls_free(f->calls);
+	sl_twins_free(f->twins);
+	free(f);
+	return 0;
+}
+
+static uint32_t ask_sample(struct fixture *f, const char *body, const char *model, uint32_t sample, bool send)
+{
+	struct sl_call call = { .endpoint = "x", .model = model, .body = sl_text(body), .sample = sample };
+	struct sl_error e = { 0 };
+	uint32_t number;
+
+	assert_true(sl_calls_ask(f->calls, send ? &f->line.base : NULL, &call, &number, &e));
+	return number;
+}
+
+static uint32_t ask(struct fixture *f, const char *body)
+{
+	return ask_sample(f, body, "m", 0, true);
+}
+
+static size_t settle(struct fixture *f)
+{
+	struct sl_error e = { 0 };
+	size_t open;
+
+	assert_true(sl_calls_settle(f->calls, &open, &e));
+	return open;
+}
+
+static void numbers_and_answers(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(ask(f, "a"), 0);
+	assert_int_equal(ask(f, "b"), 1);
+	assert_int_equal(ask(f, "a"), 0); /* the same question, the same number */
+	assert_int_equal(ask_sample(f, "a", "m", 1, true), 2);
+	assert_int_equal(ask_sample(f, "a", "other", 0, true), 3);
+	assert_int_equal(f->line.sent, 4);
+	assert_int_equal(settle(f), 4);
+	settle_last(&f->line, 200, "for the other model");
+	assert_int_equal(f->line.woken, 1);
+	assert_int_equal(sl_calls_answer(f->calls, 3).status, 0); /* it has come, but is not durable yet */
+	assert_int_equal(settle(f), 3);
+	assert_int_equal(sl_calls_answer(f->calls, 3).status, 200);
+	settle_last(&f->line, 200, "sample 1");
+	settle_last(&f->line, 500, "b fails");
+	settle_last(&f->line, 200, "");
+	assert_int_equal(settle(f), 0);
+	assert_true(sl_bytes_equal(sl_calls_answer(f->calls, 2).body, sl_text("sample 1")));
+	assert_int_equal(sl_calls_answer(f->calls, 1).status, 500);
+	assert_string_equal(sl_calls_answer(f->calls, 1).why, "why");
+	assert_int_equal(sl_calls_answer(f->calls, 0).status, 200);
+	assert_int_equal(sl_calls_answer(f->calls, 0).body.size, 0);
+	sl_calls_batch_end(f->calls, false);
+}
+
+static void paid_once(void **state)
+{
+	struct fixture *f = *state;
+
+	ask(f, "a");
+	ask(f, "b");
+	settle_last(&f->line, -1, "");
+	settle_last(&f->line, 200, "yes");
+	assert_int_equal(settle(f), 0);
+	sl_calls_batch_end(f->calls, false);
+	/* the next batch, and the next life after a power cut */
+	for (int life = 0; life < 2; life++) {
+		size_t sent = f->line.sent;
+
+		assert_int_equal(ask(f, "a"), 0);
+		assert_int_equal(sl_calls_answer(f->calls, 0).status, 200);
+		assert_true(sl_bytes_equal(sl_calls_answer(f->calls, 0).body, sl_text("yes")));
+		assert_int_equal(f->line.sent, sent);
+		ask(f, "b"); /* what failed was not memoised */
+		assert_int_equal(f->line.sent, sent + 1);
+		settle_last(&f->line, -1, "");
+		assert_int_equal(settle(f), 0);
+		sl_calls_batch_end(f->calls, false);
+		sl_calls_free(f->calls);
+		sl_twins_crash(f->twins, SL_TWIN_POWER);
+		open_calls(f);
+	}
+}
+
+static void a_replay_finds_what_is_on_its_way(void **state)
+{
+	struct fixture *f = *state;
+
+	ask(f, "a");
+	ask(f, "b");
+	ask(f, "c");
+	settle_last(&f->line, 500, "c fails");
+	settle_last(&f->line, 200, "b");
+	assert_int_equal(settle(f), 1);
+	sl_calls_batch_end(f->calls, true); /* the transaction failed */
+	assert_int_equal(sl_calls_in_flight(f->calls), 1);
+	assert_int_equal(settle(f), 0);   /* nobody asks in this batch yet */
+	assert_int_equal(ask(f, "b"), 0); /* in another order, now */
+	assert_int_equal(ask(f, "a"), 1);
+	assert_int_equal(f->line.sent, 3);
+	assert_int_equal(sl_calls_answer(f->calls, 0).status, 200);
+	assert_int_equal(ask(f, "c"), 2);
+	assert_int_equal(f->line.sent, 4); /* only what failed */
+	assert_int_equal(settle(f), 2);
+	settle_last(&f->line, 200, "c");
+	settle_last(&f->line, 200, "a");
+	assert_int_equal(settle(f), 0);
+	assert_true(sl_bytes_equal(sl_calls_answer(f->calls, 1).body, sl_text("a")));
+	sl_calls_batch_end(f->calls, false);
+}
+
+static void process_sends_nothing(void **state)
+{
+	struct fixture *f = *state;
+
+	ask(f, "a");
+	settle_last(&f->line, 200, "yes");
+	assert_int_equal(settle(f), 0);
+	assert_int_equal(ask_sample(f, "a", "m", 0, false), 0);
+	assert_int_equal(sl_calls_answer(f->calls, ask_sample(f, "never asked", "m", 0, false)).status, -1);
+	assert_int_equal(f->line.sent, 1);
+	sl_calls_batch_end(f->calls, false);
+}
+
+static void a_store_that_fails(void **state)
+{
+	struct fixture *f = *state;
+	struct sl_call call = { .endpoint = "x", .model = "m", .body = sl_text("a") };
+	struct sl_error e = { 0 };
+	uint32_t number;
+	size_t open;
+
+	ask(f, "b");
+	settle_last(&f->line, 200, "yes");
+	f->twins->dead = true;
+	assert_false(sl_calls_settle(f->calls, &open, &e));
+	assert_false(sl_calls_ask(f->calls, &f->line.base, &call, &number, &e));
+	assert_int_equal(sl_calls_answer(f->calls, 0).status, 0); /* not durable, so not there */
+	f->twins->dead = false;
+	assert_int_equal(settle(f), 0);
+	assert_int_equal(sl_calls_answer(f->calls, 0).status, 200);
+	sl_calls_batch_end(f->calls, false);
+}
+
+/* -- rounds, through the runtime ------------------------------------------------------------------ */
+
+static struct sl_endpoint *oracle(void *arg, const struct sl_endpoint_def *def)
+{
+	(void)def;
+	return sl_oracle_endpoint(arg);
+}
+
+static void world(void *arg, uint64_t *seed)
+{
+	sl_oracle_turn(arg, seed);
+}
+
+static bool feed(struct sl_trial *t, void *arg)
+{
+	struct sl_arena a = { 0 };
+	struct sl_pair p = sl_trial_pair(&a, "p", "c", "r");
+	bool done = sl_trial_feed(t, "pairs.raw", &p, 1);
+
+	(void)arg;
+	sl_arena_release(&a);
+	return done;
+}
+
+static void eight_rounds(void **state)
+{
+	static const char *const sets[] = { "curious.rounds=9" };
+	struct sl_trial_case c = { .yaml = "topology: t\nendpoints: { oracle: { url: \"scripted:\" } }\nsteps:\n"
+					   "  - { name: curious, from: pairs.raw, to: { out: out } }\n",
+				   .feed = feed,
+				   .endpoint = oracle,
+				   .world = world };
+
+	(void)state;
+	for (size_t n = 0; n < 2; n++) {
+		struct sl_oracle *o = sl_oracle_new();
+		struct sl_trial *t;
+
+		c.arg = o;
+		c.sets = sets;
+		c.set_count = n;
+		t = sl_trial_case_new(&c, NULL);
+		if (n == 0) {
+			assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+			assert_int_equal(sl_oracle_sent(o), 8);
+		} else {
+			assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_STOPPED);
+			assert_string_equal(t->error.text, "step 'curious': ask() still has questions after 8 rounds");
+		}
+		sl_trial_free(t);
+		sl_oracle_free(o);
+	}
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(numbers_and_answers),   TEST(paid_once),          TEST(a_replay_finds_what_is_on_its_way),
+		TEST(process_sends_nothing), TEST(a_store_that_fails), cmocka_unit_test(eight_rounds),
+	};
+
+	sl_log_level_set(SL_LOG_STOP);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
