@@ -3,8 +3,9 @@
  * filter decides by the rule; annotate asks only where an answer can change that
  * decision; retrieve looks up examples only for pairs that will be asked about.
  * All three declare these options, read them by one function, and put the
- * question to one function, so give the three steps the same values. Different ones
- * break nothing: examples or answers are then missing, or are paid for in vain. */
+ * question to one function. They are set once, in filter: the other two follow it unless
+ * they say otherwise. Different values break nothing: examples or answers are then
+ * missing, or are paid for in vain. */
 #ifndef SL_ASKING_H
 #define SL_ASKING_H
 
@@ -24,15 +25,15 @@ extern const char *const sl_asking_rules[], *const sl_asking_flips[];
 /* clang-format off */
 #define SL_ASKING_OPTIONS(self_type, field) \
 	{ .name = "rule", .type = SL_OPTION_TEXT, .offset = offsetof(self_type, field.rule), \
-	  .value = "paper", .words = sl_asking_rules, \
-	  .help = "how filter decides; the same in retrieve, annotate and filter" }, \
+	  .value = "paper", .words = sl_asking_rules, .follows = "filter", \
+	  .help = "how filter decides; retrieve and annotate follow filter" }, \
 	{ .name = "band", .type = SL_OPTION_REAL, .offset = offsetof(self_type, field.band), \
-	  .value = "0", .least = 0, .most = 0.5, .unit = "probability", \
-	  .help = "best confirms a label when p_best > 0.5 + band; the same in the three steps" }, \
+	  .value = "0", .least = 0, .most = 0.5, .unit = "probability", .follows = "filter", \
+	  .help = "best confirms a label when p_best > 0.5 + band; retrieve and annotate follow filter" }, \
 	{ .name = "flips", .type = SL_OPTION_TEXT, .offset = offsetof(self_type, field.flips), \
-	  .value = "off", .words = sl_asking_flips, \
+	  .value = "off", .words = sl_asking_flips, .follows = "filter", \
 	  .help = "on: swap a label that gold and best reject and the judge does not defend; " \
-		  "off: discard the pair (flip_suspended); the same in the three steps" }
+		  "off: discard the pair (flip_suspended); retrieve and annotate follow filter" }
 /* clang-format on */
 
 /* `without_gold` is set to llm_only: where the gold model is absent, asking is

@@ -60,6 +60,8 @@ struct sl_option {
 	bool shapes_store;     /* hashed into the store: a change needs a rebuild */
 	const char *unit;      /* for people: "pairs", "words"; NULL when the type says it */
 	const char *help;
+	const char *follows;   /* an operator whose option of this name gives the value when a step of it is in
+	                          the topology and this step does not say; NULL: none */
 };
 
 struct sl_store_def {

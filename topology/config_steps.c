@@ -145,6 +145,42 @@ static bool step(struct sl_config *c, const struct sl_node *map, struct sl_step 
 	return s->dead >= 0;
 }
 
+/* The operator a step means, NULL when it says nothing readable: told later, at its place. */
+static const struct sl_operator *meant(const struct sl_node *map)
+{
+	const struct sl_node *word = sl_node_get(map, "operator");
+
+	if (!word)
+		word = sl_node_get(map, "name");
+	return word && word->kind == SL_NODE_TEXT ? sl_operator_find(word->text) : NULL;
+}
+
+/* Options that follow another operator's get its value, place and all, before anything is read. */
+static void follow(struct sl_config *c, const struct sl_node *list)
+{
+	for (struct sl_node *map = list->first; map; map = map->next) {
+		const struct sl_operator *op = meant(map);
+
+		for (const struct sl_option *o = op ? op->options : NULL; o && o->name; o++) {
+			if (!o->follows || strcmp(o->follows, op->name) == 0 || sl_node_get(map, o->name))
+				continue;
+			for (const struct sl_node *other = list->first; other; other = other->next) {
+				const struct sl_operator *leader = meant(other);
+				const struct sl_node *said = sl_node_get(other, o->name);
+				struct sl_node *copy;
+
+				if (!said || !leader || strcmp(leader->name, o->follows) != 0)
+					continue;
+				copy = sl_arena_copy(c->a, said, sizeof *said);
+				copy->next = map->first;
+				map->first = copy;
+				map->count++;
+				break;
+			}
+		}
+	}
+}
+
 bool sl_config_steps(struct sl_config *c)
 {
 	const struct sl_node *list = sl_node_get(c->root, "steps");
@@ -155,6 +191,7 @@ bool sl_config_steps(struct sl_config *c)
 		return sl_error_at(c->e, list, "'steps' must be a list: - { name: dedupe, from: pairs.raw, to: ... }");
 	if (list->count > SL_CONFIG_STEPS_MAX)
 		return sl_error_at(c->e, list, "more than %d steps", SL_CONFIG_STEPS_MAX);
+	follow(c, list);
 	c->t->steps = sl_arena_zalloc(c->a, list->count * sizeof *c->t->steps);
 	c->step_nodes = sl_arena_zalloc(c->a, list->count * sizeof *c->step_nodes);
 	for (const struct sl_node *n = list->first; n; n = n->next) {

@@ -81,14 +81,32 @@ static void test_inline(void **state)
 	sl_topology_free(t);
 }
 
-/* retrieve, annotate and filter share the options of the rule. */
-static void test_note(void **state)
+static const char *setting(const struct sl_topology *t, const char *step, const char *name)
 {
-	const char *const sets[] = { "filter.flips=on" };
+	const struct sl_step *s = &t->steps[sl_topology_step(t, step)];
+
+	for (size_t i = 0; i < s->setting_count; i++)
+		if (strcmp(s->settings[i].name, name) == 0)
+			return s->settings[i].value;
+	return NULL;
+}
+
+/* retrieve and annotate follow filter in the options of the rule; what they say themselves counts, with a note. */
+static void test_follow(void **state)
+{
+	static const char *const sets[] = { "filter.flips=on", "annotate.flips=off" };
 	struct sl_topology *t = curate(sets, 1);
 	struct sl_buf plan = { 0 };
 
 	(void)state;
+	assert_string_equal(setting(t, "filter", "flips"), "on");
+	assert_string_equal(setting(t, "retrieve", "flips"), "on");
+	assert_string_equal(setting(t, "annotate", "flips"), "on");
+	assert_string_equal(setting(t, "annotate", "band"), "0");
+	sl_topology_free(t);
+	t = curate(sets, 2);
+	assert_string_equal(setting(t, "retrieve", "flips"), "on");
+	assert_string_equal(setting(t, "annotate", "flips"), "off");
 	sl_topology_plan(t, false, &plan);
 	assert_non_null(strstr(sl_buf_text(&plan), "note: option 'flips' is 'off' in step 'annotate' and 'on' in step "
 						   "'filter': give both the same value"));
@@ -139,7 +157,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden),           cmocka_unit_test(test_json),
-		cmocka_unit_test(test_inline),           cmocka_unit_test(test_note),
+		cmocka_unit_test(test_inline),           cmocka_unit_test(test_follow),
 		cmocka_unit_test(test_trainer_defaults),
 	};
 
