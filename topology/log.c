@@ -387,7 +387,7 @@ static bool read_segment(struct sl_log *log, struct segment *s, struct sl_cursor
 			 size_t bytes_max, struct sl_buf *bytes, struct sl_record *records, size_t *count,
 			 struct sl_error *e)
 {
-	size_t want = bytes_max, got, at = 0;
+	size_t want = bytes_max < HEAD ? HEAD : bytes_max, got, at = 0;
 
 	for (;;) {
 		uint8_t *p = sl_buf_reserve(bytes, want);
