@@ -17,7 +17,13 @@ struct curious {
 	int64_t rounds;
 };
 static const struct sl_option curious_options[] = {
-	{ "rounds", SL_OPTION_COUNT, offsetof(struct curious, rounds), "8", 1, 100, NULL, false, NULL, "h" },
+	{ .name = "rounds",
+	  .type = SL_OPTION_COUNT,
+	  .offset = offsetof(struct curious, rounds),
+	  .value = "8",
+	  .least = 1,
+	  .most = 100,
+	  .help = "h" },
 	{ 0 },
 };
 static const char *const out_ports[] = { "out", NULL };
