@@ -26,7 +26,9 @@ struct sl_calls {
 	void (*wake)(void *arg);
 	void *arg;
 	pthread_mutex_t lock;
-	struct call **calls; /* all that are not forgotten */
+	/* All that are not forgotten. The list and the states are changed by the task's thread under the lock,
+	 * so that others may count (sl_calls_in_flight); it reads the list itself without. */
+	struct call **calls;
 	size_t count, capacity;
 	struct call **numbers; /* of this batch */
 	size_t asked, numbers_capacity;
@@ -114,6 +116,13 @@ static void on_done(struct sl_outcall *out, int status, struct sl_bytes body, co
 	c->wake(c->arg);
 }
 
+static void set_state(struct sl_calls *c, struct call *call, enum state state)
+{
+	sl_lock(&c->lock);
+	call->state = state;
+	sl_unlock(&c->lock);
+}
+
 static bool from_memo(struct sl_calls *c, struct call *call, struct sl_error *e)
 {
 	struct sl_buf key = { 0 };
@@ -123,8 +132,8 @@ static bool from_memo(struct sl_calls *c, struct call *call, struct sl_error *e)
 	done = c->store->ops->get(c->store, sl_buf_bytes(&key), &call->body, &found, e);
 	sl_buf_release(&key);
 	if (done && found) {
-		call->state = SETTLED;
 		call->status = 200;
+		set_state(c, call, SETTLED);
 	}
 	return done;
 }
@@ -170,11 +179,13 @@ bool sl_calls_ask(struct sl_calls *c, struct sl_endpoint *endpoint, const struct
 		found->out.model = found->model;
 		sl_buf_add_bytes(&found->question, call->body);
 		found->out.body = sl_buf_bytes(&found->question);
+		sl_lock(&c->lock);
 		if (c->count == c->capacity) {
 			c->capacity = c->capacity ? 2 * c->capacity : 64;
 			c->calls = sl_realloc(c->calls, c->capacity * sizeof(struct call *));
 		}
 		c->calls[c->count++] = found;
+		sl_unlock(&c->lock);
 		if (!from_memo(c, found, e))
 			return false;
 	}
@@ -184,12 +195,12 @@ bool sl_calls_ask(struct sl_calls *c, struct sl_endpoint *endpoint, const struct
 	if (state_of(c, found) != NEW)
 		return true;
 	if (!endpoint) { /* only ask() may send */
-		found->state = SETTLED;
 		found->status = -1;
 		found->why = sl_strdup("never asked");
+		set_state(c, found, SETTLED);
 		return true;
 	}
-	found->state = IN_FLIGHT;
+	set_state(c, found, IN_FLIGHT); /* before send: the answer may come at once */
 	endpoint->ops->send(endpoint, &found->out);
 	return true;
 }
@@ -232,7 +243,7 @@ bool sl_calls_settle(struct sl_calls *c, size_t *open, struct sl_error *e)
 	if (memo.count)
 		done = c->store->ops->write(c->store, &batch, 1, c->durable, e);
 	for (size_t i = 0; done && i < n; i++)
-		arrived[i]->state = SETTLED;
+		set_state(c, arrived[i], SETTLED);
 	sl_writes_release(&memo);
 	sl_buf_release(&key);
 	free(arrived);
@@ -265,10 +276,11 @@ void sl_calls_batch_end(struct sl_calls *c, bool again)
 	sl_lock(&c->lock);
 	for (size_t i = 0; i < c->count; i++) {
 		struct call *call = c->calls[i];
-		bool failed = call->state == SETTLED && call->status != 200;
+		bool answered = call->state == SETTLED && call->status == 200;
 
-		/* What failed is asked anew by the next batch or replay; what is on its way stays. */
-		if (call->state == IN_FLIGHT || call->state == ARRIVED || (again && !failed))
+		/* What failed, or could not be looked up, is asked anew by the next batch or replay; what is on
+		 * its way stays. */
+		if (call->state == IN_FLIGHT || call->state == ARRIVED || (again && answered))
 			c->calls[kept++] = call;
 		else
 			call_free(call);

@@ -284,6 +284,17 @@ uint64_t sl_log_bytes(const struct sl_log *log)
 	return bytes;
 }
 
+int64_t sl_log_start(const struct sl_log *log)
+{
+	struct sl_log *l = (struct sl_log *)log;
+	int64_t start;
+
+	sl_lock(&l->lock);
+	start = log->count ? log->segments[0]->first : 0;
+	sl_unlock(&l->lock);
+	return start;
+}
+
 bool sl_log_drop(struct sl_log *log, int64_t offset, struct sl_error *e)
 {
 	bool done = true;

@@ -47,6 +47,8 @@ struct sl_log_end sl_log_end(const struct sl_log *log);
 /* Unlink whole segments below `offset`; returns the new start through sl_log_end. */
 bool sl_log_drop(struct sl_log *log, int64_t offset, struct sl_error *e) SL_MUST_CHECK;
 uint64_t sl_log_bytes(const struct sl_log *log); /* on disk, all segments */
+/* First offset still kept, this moment; any thread. A read below it fails also while segments are being dropped. */
+int64_t sl_log_start(const struct sl_log *log);
 void sl_log_close(struct sl_log *log);
 
 /* Where a reader stands. Zero but for `offset` to start anywhere; then it is kept up. */

@@ -7,7 +7,9 @@
  * over meanwhile and commits them together, so one fdatasync and one store write serve
  * many units, and workers go on with others. Publishing wakes the readers.
  *
- * Nothing polls: a quiet unit costs nothing until something it reads is published. */
+ * Nothing polls: a quiet unit costs nothing until something it reads is published. Only who waits
+ * looks again now and then (not until idle), because what it waits for may be a file, and
+ * files do not tell. */
 #include "engine.h"
 
 #include "base/log.h"
@@ -21,6 +23,7 @@ enum state { QUIET, READY, RUNNING, COMMITTING, CALLS, WAITING, BACKOFF };
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MOST_MS 5000
+#define LOOK_AGAIN_MS 2000
 
 struct sl_scheduler {
 	struct sl_runtime *rt;
@@ -33,8 +36,8 @@ struct sl_scheduler {
 	size_t running, committing;
 	bool on, stopping, failed;
 	struct sl_error error;
-	/* training: asked for at idle by the main loop, done by its own thread */
-	bool train_asked, training, trained, train_failed;
+	/* training: asked for at idle by the main loop, done by its own thread; looked: since a unit last ran */
+	bool train_asked, training, looked;
 };
 
 struct sl_scheduler *sl_scheduler_new(struct sl_runtime *rt)
@@ -73,6 +76,7 @@ static void enqueue(struct sl_scheduler *s, struct sl_unit *u)
 {
 	assert(u->state != READY && s->ready_count < s->capacity);
 	u->state = READY;
+	s->looked = false; /* there is more to do: look for due trainings again after it */
 	s->ready[(s->ready_at + s->ready_count++) % s->capacity] = u;
 	sl_cond_signal(&s->work);
 }
@@ -121,8 +125,8 @@ void sl_scheduler_published(struct sl_runtime *rt, const bool *topics)
 		for (size_t k = 0; k < u->task_count; k++)
 			for (size_t t = 0; u->tasks[k].step->op->tables && u->tasks[k].step->op->tables[t]; t++)
 				table |= topics[u->tasks[k].step->tables[t]];
-		/* A table matters to who waits for one, or may be about to. */
-		if (input || (table && (u->state == WAITING || u->state == RUNNING)))
+		/* A table matters to who waits for one; who is about to wait looks at it first (settle). */
+		if (input || (table && u->state == WAITING))
 			wake(s, u);
 	}
 	sl_unlock(&s->lock);
@@ -174,6 +178,20 @@ static void back_off(struct sl_scheduler *s, struct sl_unit *u)
 	sl_cond_signal(&s->main);
 }
 
+/* True: a table is not what it was when the unit pinned it. Publishing changes the table first and then
+ * wakes under the lock, so one of the two is seen. */
+static bool table_moved(const struct sl_unit *u)
+{
+	for (size_t i = 0; i < u->task_count; i++) {
+		const struct sl_task *t = &u->tasks[i];
+
+		for (size_t k = 0; t->step->op->tables && t->step->op->tables[k]; k++)
+			if (sl_table_now(u->rt->topics[t->step->tables[k]].table) != t->table_versions[k])
+				return true;
+	}
+	return false;
+}
+
 static void settle(struct sl_scheduler *s, struct sl_unit *u, enum sl_step_result r)
 {
 	u->wait[0] = 0;
@@ -184,6 +202,8 @@ static void settle(struct sl_scheduler *s, struct sl_unit *u, enum sl_step_resul
 		back_off(s, u);
 	} else if (r == SL_STEP_WAITING) {
 		snprintf(u->wait, sizeof u->wait, "%.255s", u->error.text);
+		u->not_before_ns = sl_monotonic_ns() + LOOK_AGAIN_MS * 1000000LL;
+		u->woken |= table_moved(u);
 		rest(s, u, WAITING);
 	} else if (sl_unit_staged(u)) {
 		u->state = COMMITTING;
@@ -285,11 +305,9 @@ static void *trainer(void *arg)
 		bool trained = false, done;
 		int64_t since_ns;
 
-		if (!s->train_asked && (t->until_idle || !sl_cond_wait_ms(&s->train, &s->lock, 1000))) {
-			if (t->until_idle)
-				sl_cond_wait(&s->train, &s->lock);
-			if (s->stopping || (t->until_idle && !s->train_asked))
-				continue;
+		if (t->until_idle && !s->train_asked) {
+			sl_cond_wait(&s->train, &s->lock);
+			continue;
 		}
 		s->training = true;
 		sl_unlock(&s->lock);
@@ -298,10 +316,13 @@ static void *trainer(void *arg)
 		atomic_fetch_add(&s->rt->training_cpu_ns, sl_thread_cpu_ns() - since_ns);
 		sl_lock(&s->lock);
 		s->training = s->train_asked = false;
-		s->trained = trained;
+		if (trained) /* look again when its readers have gone on */
+			s->looked = false;
 		if (!done)
 			stop_for(s, &e);
 		sl_cond_signal(&s->main);
+		if (!t->until_idle && !s->stopping)
+			sl_cond_wait_ms(&s->train, &s->lock, 1000);
 	}
 	sl_unlock(&s->lock);
 	return NULL;
@@ -321,17 +342,15 @@ static bool at_rest(const struct sl_scheduler *s)
 	return true;
 }
 
-static void release_backed_off(struct sl_scheduler *s)
+static void release_backed_off(struct sl_scheduler *s, bool until_idle)
 {
 	int64_t now = sl_monotonic_ns();
 
 	for (size_t i = 0; i < s->rt->unit_count; i++) {
 		struct sl_unit *u = s->rt->units[i];
 
-		if (u->state == BACKOFF && u->not_before_ns <= now) {
-			u->state = QUIET;
+		if ((u->state == BACKOFF || (u->state == WAITING && !until_idle)) && u->not_before_ns <= now)
 			enqueue(s, u);
-		}
 	}
 }
 
@@ -347,7 +366,7 @@ static bool somebody_waits(const struct sl_scheduler *s, const char **why)
 }
 
 /* Under the lock: true when the run is over. */
-static bool over(struct sl_scheduler *s, bool until_idle, bool *asked, enum sl_run_end *end, struct sl_error *e)
+static bool over(struct sl_scheduler *s, bool until_idle, enum sl_run_end *end, struct sl_error *e)
 {
 	const char *why;
 
@@ -362,13 +381,9 @@ static bool over(struct sl_scheduler *s, bool until_idle, bool *asked, enum sl_r
 	}
 	if (!until_idle || !at_rest(s) || s->train_asked || s->training)
 		return false;
-	if (!s->rt->options.freeze && !*asked) {
-		*asked = s->train_asked = true;
+	if (!s->rt->options.freeze && !s->looked) {
+		s->looked = s->train_asked = true;
 		sl_cond_signal(&s->train);
-		return false;
-	}
-	if (*asked && s->trained) { /* a new model: look again when its readers have gone on */
-		*asked = s->trained = false;
 		return false;
 	}
 	if (somebody_waits(s, &why)) {
@@ -393,7 +408,6 @@ enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_option
 	pthread_t commit_thread, train_thread;
 	struct trainer train = { s, options->until_idle };
 	enum sl_run_end end = SL_RUN_STOPPED;
-	bool asked = false;
 	int64_t shown_ns = 0;
 
 	if (!rt->options.freeze && !sl_freeze_release(rt, e)) {
@@ -402,7 +416,7 @@ enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_option
 	}
 	sl_lock(&s->lock);
 	s->on = true;
-	s->stopping = s->failed = s->trained = s->train_asked = false;
+	s->stopping = s->failed = s->train_asked = s->looked = false;
 	for (size_t i = 0; i < rt->unit_count; i++)
 		enqueue(s, rt->units[i]);
 	sl_unlock(&s->lock);
@@ -413,16 +427,14 @@ enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_option
 		sl_thread_start(&train_thread, "trainer", trainer, &train);
 
 	sl_lock(&s->lock);
-	while (!over(s, options->until_idle, &asked, &end, e)) {
+	while (!over(s, options->until_idle, &end, e)) {
 		if (options->progress && sl_monotonic_ns() - shown_ns > 500 * 1000000LL) {
 			sl_unlock(&s->lock);
 			options->progress(options->arg, rt);
 			shown_ns = sl_monotonic_ns();
 			sl_lock(&s->lock);
 		}
-		release_backed_off(s);
-		if (asked && !at_rest(s))
-			asked = false; /* there was more to do since: train again at the next rest */
+		release_backed_off(s, options->until_idle);
 		sl_cond_wait_ms(&s->main, &s->lock, options->until_idle ? 20 : 100);
 	}
 	s->stopping = true;

@@ -462,9 +462,22 @@ bool sl_runtime_fetch(struct sl_runtime *rt, int topic, int32_t partition, int64
 	sl_reader_open(&reader, rt, topic, partition, *end);
 	reader.cursor.offset = offset;
 	*next = offset;
-	while (frames->size - before < bytes_max && (r = sl_reader_next(&reader, e)) != NULL) {
-		sl_frames_add(frames, r);
-		*next = r->offset + 1;
+	while (frames->size - before < bytes_max) {
+		int64_t start;
+
+		r = sl_reader_next(&reader, e);
+		if (r) {
+			sl_frames_add(frames, r);
+			*next = r->offset + 1;
+			continue;
+		}
+		start = sl_log_start(state->logs[partition]);
+		if (e->verdict == SL_OK || reader.cursor.offset >= start)
+			break;
+		/* dropped while we looked: go on with what is kept */
+		e->verdict = SL_OK;
+		reader.cursor = (struct sl_cursor){ .offset = start };
+		*next = start;
 	}
 	sl_reader_close(&reader);
 	return e->verdict == SL_OK;

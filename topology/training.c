@@ -511,22 +511,38 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 	return done;
 }
 
+/* True: some record of the models table, of any time, names the version. */
+static bool was_announced(struct sl_runtime *rt, const char *name, int64_t version)
+{
+	struct sl_table *models = rt->topics[rt->topology->models].table;
+	const struct sl_table_entry *entry = sl_table_at(models, sl_text(name), sl_table_now(models));
+	struct sl_arena a = { 0 };
+	bool found = false;
+
+	for (; entry && !found; entry = entry->older) {
+		struct sl_model_record m;
+		struct sl_error ignored;
+
+		found = entry->value.data && sl_model_decode(entry->value, &a, &m, &ignored) &&
+			(m.version == version || m.candidate == version);
+	}
+	sl_arena_release(&a);
+	return found;
+}
+
 /* A folder newer than anything announced: a crash came between. */
 static bool adopt(struct sl_runtime *rt, size_t which, int64_t latest, bool *adopted, struct sl_error *e)
 {
 	const struct sl_trainer_def *def = &rt->topology->trainers[which];
-	struct sl_arena a = { 0 };
-	struct sl_model_record m = { 0 };
 	struct prefix gold;
-	bool known = sl_training_latest(rt, def->name, &a, &m), done = true;
+	bool done = true;
 
-	*adopted = latest > 0 && (!known || (m.version < latest && m.candidate < latest && m.previous < latest));
+	*adopted = latest > 0 && !was_announced(rt, def->name, latest);
 	if (*adopted) {
 		done = prefix_open(&gold, rt, &def->gold, 1, e) &&
 		       present(rt, def, latest, "found after a restart", &gold, NULL, e);
 		prefix_close(&gold);
 	}
-	sl_arena_release(&a);
 	return done;
 }
 
