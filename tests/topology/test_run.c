@@ -775,8 +775,6 @@ static void test_unread(void **state)
 	w.options.only = NULL;
 	world_retopology(&w, "inline=pairs.embedded");
 	assert_refused(&w, SL_STOP, "topic 'pairs.embedded' is inlined in the topology but has ");
-	world_retopology(&w, "partitions=1");
-	assert_refused(&w, SL_STOP, "partitions cannot be taken away");
 	/* read to its end it may be inlined */
 	world_retopology(&w, "partitions=2");
 	world_open(&w);
