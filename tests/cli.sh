@@ -52,9 +52,9 @@ until_true() {
 	until "$@" >/dev/null 2>&1; do
 		tries=$((tries + 1))
 		if [ $tries -gt 600 ]; then
-			echo "FAILED: waited 30 s for: $*"
-			failures=$((failures + 1))
-			return 1
+			echo "FAILED: waited 30 s for: $*; what follows cannot work either"
+			cat "$work/run.err" 2>/dev/null
+			exit 1
 		fi
 		sleep 0.05
 	done
