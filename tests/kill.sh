@@ -8,7 +8,8 @@
 #
 # `run --freeze` with a fixed arrival time: every segment file byte for byte the same, and every logged store, offset and
 # count. Each pass from the start has other batch sizes and another number of threads.
-# `ingest` likewise: no line lost, none doubled, the same bytes.
+# `ingest` likewise: no line lost, none doubled, the same bytes. With training in between, when a version is there decides
+# what becomes of a pair: then the counts of every step must add up.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -151,3 +152,38 @@ while [[ $lives -lt $kills ]]; do
 	done_=$((done_ + 1))
 done
 echo "kill.sh: run: $lives kills within $span ms each, $done_ folders, all the same"
+
+# -- run with training --------------------------------------------------------------------
+sed -e 's/^metrics:.*/metrics: off/' topology/curate.yaml >"$dir/whole.yaml"
+lives=0 done_=0 least=$((kills * 3 / 10))
+while [[ $lives -lt $least ]]; do
+	rm -rf "$dir/trained"
+	"$sluice" ingest -t "$dir/whole.yaml" --data "$dir/trained" --gold "$dir/first/gold.jsonl" >/dev/null 2>&1
+	"$sluice" ingest -t "$dir/whole.yaml" --data "$dir/trained" "$dir/first/raw.jsonl" >/dev/null 2>&1
+	until killed_within "$span" "$sluice" run -t "$dir/whole.yaml" --data "$dir/trained" --until-idle; do
+		lives=$((lives + 1))
+	done
+	"$dump" "$dir/whole.yaml" "$dir/trained" >"$dir/dump"
+	if ! awk '
+		$1 == "topic" { n[$2]++ }
+		function adds_up(from, to,   i, count, names, sum) {
+			count = split(to, names, " ")
+			for (i = 1; i <= count; i++) sum += n[names[i]]
+			if (n[from] != sum || sum == 0) { printf "%s: %d records, %d behind it\n", from, n[from], sum; bad = 1 }
+		}
+		END {
+			adds_up("pairs.raw", "pairs.unique pairs.duplicate pairs.conflict pairs.contaminated dead.dedupe")
+			adds_up("pairs.unique", "pairs.embedded pairs.gold dead.embed")
+			adds_up("pairs.embedded", "pairs.scored dead.score")
+			adds_up("pairs.scored", "pairs.retrieved dead.retrieve")
+			adds_up("pairs.retrieved", "pairs.judged dead.annotate")
+			adds_up("pairs.judged", "pairs.curated pairs.flipped pairs.undecided pairs.discarded dead.filter")
+			exit bad
+		}' "$dir/dump" >&2; then
+		echo "kill.sh: with training: the counts do not add up; left in $dir" >&2
+		keep=yes
+		exit 1
+	fi
+	done_=$((done_ + 1))
+done
+echo "kill.sh: run with training: $lives kills, $done_ folders, all counts add up"

@@ -1,893 +1,503 @@
-/* test_run.c -- sl_runtime_run with threads, on real files and RocksDB, with the product's operators:
- * what the simulator cannot show because it steps in one thread. To be run under ThreadSanitizer too
- * (cmake -DSL_SANITIZE=thread).
- *
- * No test sleeps or looks at a clock: who waits for something asks sl_runtime_status until it is there. */
+/* test_run.c -- worker threads on real files: until idle, stopped and resumed, stuck, woken, backed off, failed,
+ * asking an endpoint that answers from a thread of its own, and operations from outside meanwhile. Run it under
+ * ThreadSanitizer. */
+#include "tests/actors.h"
 #include "tests/trial.h"
-#include "topology/base/file.h"
-#include "topology/base/thread.h"
-#include "topology/engine.h"
-#include "topology/keys.h"
 
-#include <jansson.h>
-#include <sched.h>
-#include <unistd.h>
+#include "topology/base/file.h"
+#include "topology/base/log.h"
+#include "topology/base/thread.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <cmocka.h>
 
-static const char yaml[] =
-	"topology: curate\n"
-	"stream: { durability: os, commit_every: 1ms, commit_bytes: 64KiB }\n"
-	"partitions: 2\n"
-	"metrics: off\n"
-	"ingest: { to: pairs.raw, ties: pairs.ties }\n"
-	"steps:\n"
-	"  - name: dedupe\n"
-	"    from: pairs.raw\n"
-	"    to: { unique: pairs.unique, duplicate: pairs.duplicate, conflict: pairs.conflict,\n"
-	"          contaminated: pairs.contaminated }\n"
-	"    batch_max: 16\n"
-	"  - { name: embed, from: pairs.unique, to: { embedded: pairs.embedded, gold: pairs.gold }, batch_max: 16 }\n"
-	"  - { name: score, from: pairs.embedded, tables: { models: models }, to: { scored: pairs.scored }, batch_max: "
-	"16 }\n"
-	"  - { name: retrieve, from: pairs.scored, tables: { gold: pairs.gold }, to: { retrieved: pairs.retrieved } }\n"
-	"  - name: annotate\n"
-	"    from: pairs.retrieved\n"
-	"    tables: { gold: pairs.gold }\n"
-	"    to: { judged: pairs.judged, silver: pairs.silver }\n"
-	"  - name: filter\n"
-	"    from: pairs.judged\n"
-	"    to: { curated: pairs.curated, flipped: pairs.flipped, undecided: pairs.undecided, discarded: "
-	"pairs.discarded }\n"
-	"trainers:\n"
-	"  - { name: gold, from: pairs.gold, errors: gold.errors, min_pairs: 20, columns_log2: 12, epochs: 1 }\n"
-	"  - { name: best, from: pairs.silver, min_pairs: 20, columns_log2: 12, epochs: 1 }\n"
-	"  - { name: final, from: [pairs.curated, pairs.flipped], min_pairs: 20, columns_log2: 12, epochs: 1 }\n";
+#define PAIRS 400
 
-struct world {
-	char folder[64];
-	struct sl_topology *topology;
-	struct sl_runtime *rt;
-	struct sl_runtime_options options;
+/* -- operators that reach into the test -------------------------------------------------------- */
+
+static struct sl_runtime *to_stop; /* by stopper, once */
+static atomic_int failures_left;   /* of flaky */
+
+static const char *const out_ports[] = { "out", NULL };
+
+static enum sl_verdict stopper_process(struct sl_task *t, void *self, const struct sl_batch *b)
+{
+	(void)self;
+	for (size_t i = 0; i < b->count; i++)
+		sl_emit(t, 0, &b->pairs[i]);
+	if (to_stop)
+		sl_runtime_stop(to_stop);
+	return SL_OK;
+}
+static const struct sl_operator stopper = {
+	.name = "stopper", .version = "1", .ports = out_ports, .process = stopper_process
 };
 
-/* -- a world ----------------------------------------------------------------------------- */
-
-static struct sl_topology *parse(const char *const *sets, size_t count)
+static enum sl_verdict flaky_process(struct sl_task *t, void *self, const struct sl_batch *b)
 {
-	struct sl_error e = { 0 };
-	struct sl_topology *t = sl_topology_parse("run.yaml", sl_text(yaml), sets, count, &e);
-
-	if (!t)
-		fail_msg("%s", e.text);
-	return t;
+	(void)self;
+	for (size_t i = 0; i < b->count; i++)
+		sl_emit(t, 0, &b->pairs[i]);
+	if (atomic_load(&failures_left) > 0 && atomic_fetch_sub(&failures_left, 1) > 0)
+		return sl_fail(t, SL_RETRY, "flaky today");
+	return SL_OK;
 }
+static const struct sl_operator flaky = {
+	.name = "flaky", .version = "1", .ports = out_ports, .process = flaky_process
+};
 
-static void world_open(struct world *w)
+static enum sl_verdict broken_process(struct sl_task *t, void *self, const struct sl_batch *b)
 {
-	struct sl_error e = { 0 };
-
-	w->options.data = w->folder;
-	w->rt = sl_runtime_open(w->topology, &w->options, &e);
-	if (!w->rt)
-		fail_msg("%s", e.text);
+	(void)self;
+	(void)b;
+	return sl_fail(t, SL_STOP, "beyond repair");
 }
+static const struct sl_operator broken = {
+	.name = "broken", .version = "1", .ports = out_ports, .process = broken_process
+};
 
-static void world_new(struct world *w, const char *const *sets, size_t count)
+static const char *const model_tables[] = { "gold", NULL };
+
+static enum sl_verdict patient_process(struct sl_task *t, void *self, const struct sl_batch *b)
 {
-	memset(w, 0, sizeof *w);
-	snprintf(w->folder, sizeof w->folder, "/tmp/sluice-run-XXXXXX");
-	assert_non_null(mkdtemp(w->folder));
-	w->topology = parse(sets, count);
-	world_open(w);
+	(void)self;
+	if (sl_table_version(t, 0) == 0)
+		return sl_fail(t, SL_WAIT, "waits for the first gold pair");
+	for (size_t i = 0; i < b->count; i++)
+		sl_emit(t, 0, &b->pairs[i]);
+	return SL_OK;
 }
+static const struct sl_operator patient = {
+	.name = "patient", .version = "1", .ports = out_ports, .tables = model_tables, .process = patient_process
+};
 
-static void world_reopen(struct world *w, bool freeze)
+extern const struct sl_operator sl_operator_embed;
+const struct sl_operator *const sl_operators[] = {
+	&sl_operator_embed, &sl_actor_tally, &sl_actor_asker, &stopper, &flaky, &broken, &patient, NULL
+};
+
+/* -- an endpoint with a thread -------------------------------------------------------------------- */
+
+struct phone {
+	struct sl_endpoint base;
+	pthread_t thread;
+	pthread_mutex_t lock;
+	pthread_cond_t rang;
+	struct sl_outcall *calls[1024];
+	size_t count;
+	bool hung_up;
+};
+
+static void *operator_on_the_line(void *arg)
 {
-	sl_runtime_close(w->rt);
-	w->options.freeze = freeze;
-	world_open(w);
-}
+	struct phone *p = arg;
 
-/* The same topology with other sets. */
-static void world_retopology(struct world *w, const char *set)
-{
-	sl_runtime_close(w->rt);
-	w->rt = NULL;
-	sl_topology_free(w->topology);
-	w->topology = parse(&set, 1);
-}
+	sl_lock(&p->lock);
+	while (!p->hung_up || p->count) {
+		struct sl_outcall *call;
+		enum sl_reply reply;
 
-static void world_free(struct world *w)
-{
-	struct sl_error e = { 0 };
-
-	sl_runtime_close(w->rt);
-	sl_topology_free(w->topology);
-	assert_true(sl_folder_remove(w->folder, &e));
-}
-
-/* A pair of its own, told by its number: every third is gold, if there is to be any. The better answer has
- * other words than the worse one; in every fifth the label is wrong. */
-static void numbered(struct sl_arena *a, size_t number, bool gold, struct sl_pair *p)
-{
-	uint64_t seed = number * 2654435761u + 7;
-	char *prompt = sl_arena_print(a, "%zu:", number), *good = sl_arena_print(a, "well");
-	bool wrong = number % 5 == 4;
-
-	for (size_t i = 0; i < 12; i++) {
-		prompt = sl_arena_print(a, "%s word%llu", prompt, (unsigned long long)(sl_random(&seed) % 5000));
-		good = sl_arena_print(a, "%s nice%llu", good, (unsigned long long)(sl_random(&seed) % 40));
+		if (p->count == 0) {
+			sl_cond_wait(&p->rang, &p->lock);
+			continue;
+		}
+		call = p->calls[--p->count]; /* the latest first */
+		sl_unlock(&p->lock);
+		reply = sl_oracle_reply(call->body);
+		if (reply == SL_REPLY_TIMEOUT)
+			call->done(call, -1, sl_text(""), "no answer in time");
+		else if (reply == SL_REPLY_500)
+			call->done(call, 500, sl_text(""), "status 500");
+		else
+			call->done(call, 200, sl_text(reply == SL_REPLY_AGAIN ? "again" : "yes"), NULL);
+		sl_lock(&p->lock);
 	}
-	gold = gold && number % 3 == 0;
-	*p = sl_trial_pair(a, prompt, wrong && !gold ? "short and rude" : good,
-			   wrong && !gold ? good : "short and rude");
-	p->time_ms = 1700000000000 + (int64_t)number;
-	if (gold) {
-		p->gold.present = true;
-		p->gold.verdict = sl_text("chosen");
-		p->gold.sample = sl_text("given");
-	}
+	sl_unlock(&p->lock);
+	return NULL;
 }
 
-static void records_of(struct sl_arena *a, size_t first, size_t count, bool gold, struct sl_record *records)
+static void phone_send(struct sl_endpoint *e, struct sl_outcall *call)
 {
-	struct sl_buf b = { 0 };
+	struct phone *p = (struct phone *)e;
+
+	sl_lock(&p->lock);
+	assert_true(p->count < 1024);
+	p->calls[p->count++] = call;
+	sl_cond_signal(&p->rang);
+	sl_unlock(&p->lock);
+}
+
+static void phone_free(struct sl_endpoint *e)
+{
+	struct phone *p = (struct phone *)e;
+
+	sl_lock(&p->lock);
+	p->hung_up = true;
+	sl_cond_signal(&p->rang);
+	sl_unlock(&p->lock);
+	sl_thread_join(p->thread);
+	sl_mutex_destroy(&p->lock);
+	sl_cond_destroy(&p->rang);
+	free(p);
+}
+
+static struct sl_endpoint *phone_new(void *arg, const struct sl_endpoint_def *def)
+{
+	static const struct sl_endpoint_ops ops = { .send = phone_send, .free = phone_free };
+	struct phone *p = sl_calloc(1, sizeof *p);
+
+	(void)arg;
+	p->base = (struct sl_endpoint){ .ops = &ops, .name = def->name };
+	sl_mutex_init(&p->lock);
+	sl_cond_init(&p->rang);
+	sl_thread_start(&p->thread, "phone", operator_on_the_line, p);
+	return &p->base;
+}
+
+/* -- helpers ------------------------------------------------------------------------------------------ */
+
+static bool feed_from(struct sl_trial *t, size_t first, size_t count)
+{
+	struct sl_arena a = { 0 };
+	struct sl_pair *pairs = sl_arena_zalloc(&a, count * sizeof *pairs);
+	bool done;
 
 	for (size_t i = 0; i < count; i++) {
-		struct sl_pair p;
+		size_t n = first + i;
 
-		numbered(a, first + i, gold, &p);
-		sl_buf_clear(&b);
-		sl_pair_encode(&p, &b);
-		records[i] = (struct sl_record){ .time_ms = p.time_ms,
-						 .key = sl_arena_bytes(a, sl_id_bytes(&p.group)),
-						 .value = sl_arena_bytes(a, sl_buf_bytes(&b)) };
+		pairs[i] = sl_trial_pair(&a, sl_arena_print(&a, n % 50 == 7 ? "bad %zu" : "group %zu", n % 37),
+					 sl_arena_print(&a, "answer %zu", n), "no");
+		pairs[i].time_ms = 1000 + (int64_t)n;
 	}
-	sl_buf_release(&b);
+	done = sl_trial_feed(t, "pairs.raw", pairs, count);
+	sl_arena_release(&a);
+	return done;
 }
 
-static void feed(struct world *w, size_t first, size_t count, bool gold)
+static bool feed(struct sl_trial *t, void *arg)
 {
-	struct sl_record *records = sl_calloc(count + 1, sizeof *records);
-	struct sl_arena a = { 0 };
+	(void)arg;
+	return feed_from(t, 0, PAIRS);
+}
+
+struct bench {
+	char folder[64];
+	struct sl_trial_case c;
+	struct sl_trial *t;
+};
+
+static void set_up(struct bench *b, const char *yaml)
+{
+	memset(b, 0, sizeof *b);
+	snprintf(b->folder, sizeof b->folder, "/tmp/sluice-run-XXXXXX");
+	assert_non_null(mkdtemp(b->folder));
+	b->c = (struct sl_trial_case){ .yaml = yaml, .feed = feed, .endpoint = phone_new, .folder = b->folder };
+	b->t = sl_trial_case_new(&b->c, NULL);
+}
+
+static void again(struct bench *b)
+{
+	if (!sl_trial_restart(b->t, SL_TWIN_KILL))
+		fail_msg("%s", b->t->error.text);
+}
+
+static void tear_down(struct bench *b)
+{
 	struct sl_error e = { 0 };
 
-	records_of(&a, first, count, gold, records);
-	if (!sl_runtime_append(w->rt, w->topology->entry, records, count, &e))
-		fail_msg("%s", e.text);
-	free(records);
-	sl_arena_release(&a);
+	sl_trial_free(b->t);
+	assert_true(sl_folder_remove(b->folder, &e));
 }
 
-static enum sl_run_end run(struct world *w, int threads, struct sl_error *e)
+static void show(void *arg, struct sl_runtime *rt)
 {
-	struct sl_run_options options = { .until_idle = true, .threads = threads };
+	struct sl_buf json = { 0 }, text = { 0 };
+	struct sl_error e = { 0 };
+
+	if (arg)
+		++*(int *)arg;
+	assert_true(sl_runtime_status(rt, &json, &e));
+	assert_true(sl_runtime_metrics(rt, &text, &e));
+	sl_buf_release(&json);
+	sl_buf_release(&text);
+}
+
+static enum sl_run_end run(struct bench *b, struct sl_error *e)
+{
+	struct sl_run_options options = { .until_idle = true, .threads = 4, .progress = show };
 
 	memset(e, 0, sizeof *e);
-	return sl_runtime_run(w->rt, &options, e);
+	return sl_runtime_run(b->t->rt, &options, e);
 }
 
-static void run_idle(struct world *w, int threads)
+/* The forced tick of a stepped run leaves its mark in no digest: both may be compared. */
+static void must_be_as_stepped(struct bench *b)
 {
-	struct sl_error e;
+	struct sl_trial_case c = b->c;
+	struct sl_buf want = { 0 }, got = { 0 };
+	struct sl_trial *plain;
 
-	if (run(w, threads, &e) != SL_RUN_IDLE)
-		fail_msg("%s", e.text);
+	c.folder = NULL;
+	c.endpoint = NULL;
+	plain = sl_trial_case_new(&c, NULL);
+	assert_int_equal(sl_trial_play(plain, 0), SL_TRIAL_IDLE);
+	sl_trial_digest(plain, &want);
+	sl_trial_digest(b->t, &got);
+	assert_string_equal(sl_buf_text(&want), sl_buf_text(&got));
+	sl_buf_release(&want);
+	sl_buf_release(&got);
+	sl_trial_free(plain);
 }
 
-static int64_t end_of(const struct world *w, const char *topic)
+static size_t records(struct bench *b, const char *topic)
 {
-	int index = sl_topology_topic(w->topology, topic);
-	int64_t n = 0;
+	struct sl_arena a = { 0 };
+	struct sl_record *list;
+	size_t n = sl_trial_records(b->t, topic, &a, &list);
 
-	assert_true(index >= 0);
-	for (int32_t p = 0; p < w->topology->topics[index].partitions; p++)
-		n += atomic_load(&w->rt->topics[index].ends[p]);
+	sl_arena_release(&a);
 	return n;
 }
 
-static int64_t decided(const struct world *w)
+/* -- the tests ------------------------------------------------------------------------------------------ */
+
+#define TALLIES                                                                                                        \
+	"topology: t\npartitions: 2\nstream: { commit_every: 1ms }\nsteps:\n"                                          \
+	"  - { name: tally, from: pairs.raw, to: { odd: odd, even: even }, batch_max: 16 }\n"                          \
+	"  - { name: again, operator: tally, from: odd, to: { odd: o2, even: e2 }, batch_max: 5 }\n"
+#define ONE(op) "topology: t\nsteps:\n  - { name: " op ", from: pairs.raw, to: { out: out }, batch_max: 20 }\n"
+
+static void until_idle_is_as_stepped(void **state)
 {
-	return end_of(w, "pairs.curated") + end_of(w, "pairs.flipped") + end_of(w, "pairs.undecided") +
-	       end_of(w, "pairs.discarded");
-}
-
-/* Every pair that came in is in one place. */
-static void assert_all_there(const struct world *w, int64_t pairs)
-{
-	assert_int_equal(end_of(w, "pairs.raw"), pairs);
-	assert_int_equal(decided(w) + end_of(w, "pairs.gold") + end_of(w, "pairs.duplicate") +
-				 end_of(w, "pairs.conflict") + end_of(w, "pairs.contaminated"),
-			 pairs);
-}
-
-/* All records of the topics that are kept. */
-static void digest(const struct world *w, struct sl_buf *to)
-{
-	sl_buf_clear(to);
-	for (size_t i = 0; i < w->topology->topic_count; i++) {
-		const struct sl_topic *t = &w->topology->topics[i];
-
-		for (int32_t p = 0; t->retention == SL_RETAIN_KEEP && p < t->partitions; p++) {
-			struct sl_buf frames = { 0 };
-			struct sl_error e = { 0 };
-			int64_t next = 0, end = 1;
-			char hex[SL_ID_HEX_SIZE];
-
-			while (next < end)
-				if (!sl_runtime_fetch(w->rt, (int)i, p, next, 64u << 10, &frames, &next, &end, &e))
-					fail_msg("%s", e.text);
-			sl_buf_print(to, "%s/%d %lld %s\n", t->name, (int)p, (long long)end,
-				     sl_id_hex(sl_hash128(frames.data, frames.size), hex));
-			sl_buf_release(&frames);
-		}
-	}
-}
-
-/* state or wait of a step, or "" */
-static void step_says(struct world *w, const char *step, const char *key, char *to, size_t size)
-{
-	struct sl_buf json = { 0 };
-	struct sl_error e = { 0 };
-	json_t *root, *s;
-	size_t i;
-
-	if (!sl_runtime_status(w->rt, &json, &e))
-		fail_msg("%s", e.text);
-	root = json_loads(sl_buf_text(&json), 0, NULL);
-	assert_non_null(root);
-	snprintf(to, size, "%s", "");
-	json_array_foreach(json_object_get(root, "steps"), i,
-			   s) if (strcmp(json_string_value(json_object_get(s, "name")), step) == 0 &&
-				  json_object_get(s, key))
-		snprintf(to, size, "%s", json_string_value(json_object_get(s, key)));
-	json_decref(root);
-	sl_buf_release(&json);
-}
-
-/* -- running on a thread beside the test ------------------------------------------------------ */
-
-struct running {
-	struct world *w;
-	struct sl_run_options options;
-	pthread_t thread;
-	enum sl_run_end end;
+	struct bench b;
 	struct sl_error e;
-	_Atomic bool over;
+
+	(void)state;
+	set_up(&b, TALLIES);
+	assert_int_equal(run(&b, &e), SL_RUN_IDLE);
+	must_be_as_stepped(&b);
+	assert_int_equal(run(&b, &e), SL_RUN_IDLE); /* nothing to do */
+	must_be_as_stepped(&b);
+	tear_down(&b);
+}
+
+static void stopped_and_resumed(void **state)
+{
+	struct bench b;
+	struct sl_error e;
+	size_t part;
+
+	(void)state;
+	set_up(&b, ONE("stopper"));
+	to_stop = b.t->rt;
+	assert_int_equal(run(&b, &e), SL_RUN_STOPPED);
+	to_stop = NULL;
+	part = records(&b, "out");
+	assert_true(part > 0 && part < PAIRS); /* the last commit was finished */
+	again(&b);
+	assert_int_equal(records(&b, "out"), part);
+	assert_int_equal(run(&b, &e), SL_RUN_IDLE);
+	must_be_as_stepped(&b);
+	tear_down(&b);
+}
+
+#define PATIENT                                                                                                        \
+	"topology: t\nsteps:\n"                                                                                        \
+	"  - { name: patient, from: pairs.raw, to: { out: out }, tables: { gold: pairs.gold }, batch_max: 20 }\n"      \
+	"  - { name: embed, from: pairs.raw, to: { embedded: em, gold: pairs.gold }, dim: 16 }\n"
+
+static void feed_gold(struct bench *b)
+{
+	struct sl_arena a = { 0 };
+	struct sl_pair gold = sl_trial_pair(&a, "a question", "right", "wrong");
+
+	assert_true(sl_trial_feed(b->t, "pairs.gold", &gold, 1));
+	sl_arena_release(&a);
+}
+
+static void stuck_without_the_table_it_waits_for(void **state)
+{
+	struct bench b;
+	struct sl_error e;
+
+	(void)state;
+	set_up(&b, PATIENT);
+	for (int i = 0; i < 7; i++) { /* being stuck, often, is no reason to take a record for deadly */
+		assert_int_equal(run(&b, &e), SL_RUN_STUCK);
+		assert_non_null(strstr(e.text, "waits for the first gold pair"));
+		again(&b);
+	}
+	feed_gold(&b);
+	assert_int_equal(run(&b, &e), SL_RUN_IDLE);
+	assert_int_equal(records(&b, "out"), PAIRS);
+	assert_int_equal(records(&b, "dead.patient"), 0);
+	tear_down(&b);
+}
+
+struct waker {
+	struct bench *b;
+	int calls;
 };
 
-static void *run_it(void *arg)
+static void feed_then_stop(void *arg, struct sl_runtime *rt)
 {
-	struct running *r = arg;
+	struct waker *w = arg;
 
-	r->end = sl_runtime_run(r->w->rt, &r->options, &r->e);
-	atomic_store(&r->over, true);
-	return NULL;
+	show(NULL, rt);
+	if (w->calls++ == 0)
+		feed_gold(w->b);
+	else if (records(w->b, "out") == PAIRS)
+		sl_runtime_stop(rt);
 }
 
-static void run_beside(struct running *r, struct world *w, int threads, bool until_idle)
+static void woken_by_the_table(void **state)
 {
-	memset(r, 0, sizeof *r);
-	r->w = w;
-	r->options = (struct sl_run_options){ .threads = threads, .until_idle = until_idle };
-	sl_thread_start(&r->thread, "run", run_it, r);
-}
-
-static void stop_beside(struct running *r)
-{
-	sl_runtime_stop(r->w->rt);
-	sl_thread_join(r->thread);
-	if (r->end != SL_RUN_STOPPED)
-		fail_msg("ended with %d: %s", (int)r->end, r->e.text);
-}
-
-static void wait_decided(struct running *r, int64_t pairs)
-{
-	while (!atomic_load(&r->over) && decided(r->w) < pairs)
-		sched_yield();
-}
-
-/* -- from nothing to a curated stream -------------------------------------------------------------- */
-
-static void test_until_idle(void **state)
-{
-	static const int threads[] = { 1, 4 };
-	struct sl_buf digests[2] = { { 0 }, { 0 } };
-
-	(void)state;
-	for (size_t i = 0; i < 2; i++) {
-		struct sl_arena a = { 0 };
-		struct sl_model_record m;
-		struct world w;
-
-		world_new(&w, NULL, 0);
-		feed(&w, 0, 300, true);
-		run_idle(&w, threads[i]);
-		assert_all_there(&w, 300);
-		assert_int_equal(end_of(&w, "pairs.gold"), 100);
-		assert_int_equal(decided(&w), 200);
-		assert_true(sl_training_latest(w.rt, "gold", &a, &m));
-		assert_int_equal(m.version, 1);
-		assert_true(sl_training_latest(w.rt, "final", &a, &m));
-		assert_int_equal(m.version, 1);
-		sl_arena_release(&a);
-		/* nothing new: idle again, at once, and nothing changes */
-		digest(&w, &digests[0]);
-		run_idle(&w, threads[i]);
-		digest(&w, &digests[1]);
-		assert_string_equal(sl_buf_text(&digests[0]), sl_buf_text(&digests[1]));
-		world_free(&w);
-	}
-	sl_buf_release(&digests[0]);
-	sl_buf_release(&digests[1]);
-}
-
-/* A frozen run that is stopped over and over ends like one that is not. */
-static void test_stopped_and_resumed(void **state)
-{
-	struct sl_buf whole = { 0 }, pieces = { 0 };
-	struct world w, copy = { 0 };
-	char command[200];
-	int stops = 0;
-
-	(void)state;
-	world_new(&w, NULL, 0);
-	feed(&w, 0, 150, true);
-	run_idle(&w, 4);
-	feed(&w, 150, 400, true);
-	sl_runtime_close(w.rt);
-	w.rt = NULL;
-	snprintf(copy.folder, sizeof copy.folder, "/tmp/sluice-run-XXXXXX");
-	assert_non_null(mkdtemp(copy.folder));
-	snprintf(command, sizeof command, "cp -R %s/. %s", w.folder, copy.folder);
-	assert_int_equal(system(command), 0);
-	copy.topology = parse(NULL, 0);
-	w.options.freeze = copy.options.freeze = true;
-	world_open(&w);
-	run_idle(&w, 4);
-	digest(&w, &whole);
-	world_open(&copy);
-	for (;;) {
-		struct running r;
-
-		run_beside(&r, &copy, 1 + stops % 4, true);
-		while (!atomic_load(&r.over) && atomic_load(&copy.rt->commits) < 3)
-			sched_yield();
-		sl_runtime_stop(copy.rt);
-		sl_thread_join(r.thread);
-		if (r.end == SL_RUN_IDLE)
-			break;
-		if (r.end != SL_RUN_STOPPED)
-			fail_msg("%s", r.e.text);
-		stops++;
-		world_reopen(&copy, true);
-	}
-	assert_true(stops > 3);
-	digest(&copy, &pieces);
-	assert_string_equal(sl_buf_text(&pieces), sl_buf_text(&whole));
-	sl_buf_release(&whole);
-	sl_buf_release(&pieces);
-	world_free(&copy);
-	world_free(&w);
-}
-
-static void stop_from_progress(void *arg, struct sl_runtime *rt)
-{
-	int *calls = arg;
-
-	++*calls;
-	sl_runtime_stop(rt);
-}
-
-static void test_stop_from_progress(void **state)
-{
-	int calls = 0;
-	struct sl_run_options options = { .threads = 2, .progress = stop_from_progress, .arg = &calls };
+	struct bench b;
+	struct waker w = { &b, 0 };
+	struct sl_run_options options = { .threads = 4, .progress = feed_then_stop, .arg = &w };
 	struct sl_error e = { 0 };
-	struct world w;
 
 	(void)state;
-	world_new(&w, NULL, 0);
-	feed(&w, 0, 100, true);
-	assert_int_equal(sl_runtime_run(w.rt, &options, &e), SL_RUN_STOPPED);
-	assert_true(calls >= 2); /* and once more at the end */
-	world_reopen(&w, false);
-	run_idle(&w, 2);
-	assert_all_there(&w, 100);
-	world_free(&w);
+	set_up(&b, PATIENT);
+	assert_int_equal(sl_runtime_run(b.t->rt, &options, &e), SL_RUN_STOPPED);
+	assert_int_equal(records(&b, "out"), PAIRS);
+	tear_down(&b);
 }
 
-/* -- stuck, and why --------------------------------------------------------------------------------- */
-
-static void test_no_gold(void **state)
+static void failing_steps(void **state)
 {
+	struct bench b;
 	struct sl_error e;
-	struct world w;
 
 	(void)state;
-	world_new(&w, NULL, 0);
-	feed(&w, 0, 60, false);
-	assert_int_equal(run(&w, 4, &e), SL_RUN_STUCK);
-	assert_non_null(strstr(e.text, "waiting for model 'gold'"));
-	assert_non_null(strstr(e.text, "0 gold pairs, model 'gold' needs 20"));
-	assert_non_null(strstr(e.text, "sluice ingest --gold FILE"));
-	/* as it says */
-	feed(&w, 60, 90, true);
-	run_idle(&w, 4);
-	assert_all_there(&w, 150);
-	world_free(&w);
+	set_up(&b, ONE("flaky"));
+	atomic_store(&failures_left, 2);
+	assert_int_equal(run(&b, &e), SL_RUN_IDLE);
+	must_be_as_stepped(&b);
+	tear_down(&b);
+
+	set_up(&b, ONE("broken"));
+	assert_int_equal(run(&b, &e), SL_RUN_FAILED);
+	assert_string_equal(e.text, "step 'broken' partition 0: beyond repair");
+	again(&b);
+	assert_int_equal(records(&b, "out"), 0);
+	tear_down(&b);
 }
 
-static void damage(const struct world *w, struct sl_buf *kept, bool remove_it)
+static void answers_from_another_thread(void **state)
 {
-	struct sl_error e = { 0 };
-	char path[128];
-
-	snprintf(path, sizeof path, "%s/models/gold/1/weights.bin", w->folder);
-	assert_true(sl_file_read(path, 64u << 20, kept, &e));
-	if (remove_it) {
-		assert_int_equal(unlink(path), 0);
-	} else {
-		kept->data[kept->size / 2] ^= 1;
-		assert_true(sl_file_replace(path, sl_buf_bytes(kept), &e));
-		kept->data[kept->size / 2] ^= 1;
-	}
-}
-
-static void repair(const struct world *w, struct sl_buf *kept)
-{
-	struct sl_error e = { 0 };
-	char path[128];
-
-	snprintf(path, sizeof path, "%s/models/gold/1/weights.bin", w->folder);
-	assert_true(sl_file_replace(path, sl_buf_bytes(kept), &e));
-}
-
-static void test_weights(void **state)
-{
-	struct sl_buf kept = { 0 };
-	struct world w;
+	struct bench b;
+	struct sl_error e;
 
 	(void)state;
-	world_new(&w, NULL, 0);
-	feed(&w, 0, 90, true);
-	run_idle(&w, 4);
-	for (size_t i = 0; i < 2; i++) {
-		struct sl_error e;
-		struct running r;
-		char text[300];
-
-		damage(&w, &kept, i == 0);
-		feed(&w, 90 + 30 * i, 30, false);
-		world_reopen(&w, false);
-		assert_int_equal(run(&w, 4, &e), SL_RUN_STUCK);
-		assert_non_null(strstr(e.text, "models/gold/1/weights.bin"));
-		/* A run without end waits, says so, and goes on when the file is there again. */
-		run_beside(&r, &w, 2, false);
-		do
-			step_says(&w, "score", "wait", text, sizeof text);
-		while (!text[0] && !atomic_load(&r.over));
-		assert_non_null(strstr(text, "models/gold/1/weights.bin"));
-		step_says(&w, "score", "state", text, sizeof text);
-		assert_string_equal(text, "waiting");
-		repair(&w, &kept);
-		wait_decided(&r, 90 + 30 * (int64_t)i);
-		stop_beside(&r);
-		world_reopen(&w, false);
-	}
-	assert_all_there(&w, 150);
-	sl_buf_release(&kept);
-	world_free(&w);
+	set_up(&b, "topology: t\npartitions: 2\nendpoints: { oracle: { url: \"scripted:\" } }\nsteps:\n"
+		   "  - name: asker\n    from: pairs.raw\n    to: { yes: yes, unclear: unclear, failed: failed }\n"
+		   "    batch_max: 30\n"
+		   "topics:\n  pairs.raw: { partitions: 2 }\n");
+	assert_int_equal(run(&b, &e), SL_RUN_IDLE);
+	assert_int_equal(records(&b, "yes") + records(&b, "unclear") + records(&b, "failed"), PAIRS);
+	again(&b);
+	assert_int_equal(run(&b, &e), SL_RUN_IDLE);
+	assert_int_equal(records(&b, "yes") + records(&b, "unclear") + records(&b, "failed"), PAIRS);
+	tear_down(&b);
 }
 
-/* A table that changes while its reader waits, in a run without end. */
-static void test_table_while_running(void **state)
+static void *feed_more(void *arg)
 {
-	struct running r;
-	struct world w;
-	char text[300];
+	struct bench *b = arg, mine = *b;
+	struct sl_trial t = *b->t; /* of its own, for the errors in it */
 
-	(void)state;
-	world_new(&w, NULL, 0);
-	feed(&w, 0, 40, false);
-	run_beside(&r, &w, 4, false);
-	do
-		step_says(&w, "score", "wait", text, sizeof text);
-	while (!text[0] && !atomic_load(&r.over));
-	assert_non_null(strstr(text, "gold"));
-	feed(&w, 40, 80, true);
-	wait_decided(&r, 40 + 80 - 26);
-	assert_int_equal(end_of(&w, "pairs.gold"), 26);
-	stop_beside(&r);
-	assert_all_there(&w, 120);
-	world_free(&w);
-}
-
-/* -- operations while it runs --------------------------------------------------------------------------- */
-
-struct operations {
-	struct world *w;
-	_Atomic bool stop;
-	_Atomic int64_t fed;
-};
-
-static void *look(void *arg)
-{
-	struct operations *o = arg;
-
-	while (!atomic_load(&o->stop)) {
-		struct sl_buf b = { 0 };
-		struct sl_error e = { 0 };
-
-		if (!sl_runtime_status(o->w->rt, &b, &e) || !sl_runtime_metrics(o->w->rt, &b, &e)) {
-			fprintf(stderr, "%s\n", e.text);
-			abort();
-		}
-		sl_buf_release(&b);
-		sched_yield();
-	}
-	return NULL;
-}
-
-/* Reads every topic from its start, again and again, also what is dropped meanwhile. */
-static void *fetch(void *arg)
-{
-	struct operations *o = arg;
-
-	while (!atomic_load(&o->stop)) {
-		for (size_t i = 0; i < o->w->topology->topic_count; i++) {
-			for (int32_t p = 0; p < o->w->topology->topics[i].partitions; p++) {
-				struct sl_buf frames = { 0 };
-				struct sl_error e = { 0 };
-				int64_t next = 0, end = 1;
-				size_t at = 0;
-				struct sl_record r;
-
-				while (next < end) {
-					if (!sl_runtime_fetch(o->w->rt, (int)i, p, next, 4096, &frames, &next, &end,
-							      &e)) {
-						fprintf(stderr, "%s\n", e.text);
-						abort();
-					}
-				}
-				while (sl_frames_next(sl_buf_bytes(&frames), &at, &r))
-					;
-				if (at != frames.size)
-					abort();
-				sl_buf_release(&frames);
-			}
-		}
-	}
-	return NULL;
-}
-
-static void *ingest(void *arg)
-{
-	struct operations *o = arg;
-	struct sl_ingest_mark mark = { 0 };
-
+	mine.t = &t;
 	for (size_t i = 0; i < 20; i++) {
-		struct sl_ingest_append append = { .source = sl_text("file"), .head = { { 1 } }, .before = mark };
-		struct sl_record records[10];
-		struct sl_buf frames = { 0 };
-		struct sl_arena a = { 0 };
-		struct sl_error e = { 0 };
-		struct sl_ingest_mark found = { 0 };
-
-		records_of(&a, 1000 + 10 * i, 10, true, records);
-		for (size_t k = 0; k < 10; k++)
-			sl_frames_add(&frames, &records[k]);
-		append.pairs = sl_buf_bytes(&frames);
-		mark.position += 100;
-		mark.lines += 10;
-		mark.pairs += 10;
-		append.after = mark;
-		if (!sl_runtime_ingest(o->w->rt, &append, &found, &e)) {
-			fprintf(stderr, "%s\n", e.text);
-			abort();
-		}
-		/* the same again is refused, and says how far it is */
-		if (sl_runtime_ingest(o->w->rt, &append, &found, &e) || e.verdict != SL_RETRY ||
-		    found.position != mark.position)
-			abort();
-		atomic_fetch_add(&o->fed, 10);
-		sl_buf_release(&frames);
-		sl_arena_release(&a);
+		if (!feed_from(&t, PAIRS + 10 * i, 10))
+			return b;
+		show(NULL, t.rt);
+		(void)records(&mine, "odd");
 	}
 	return NULL;
 }
 
-static void *models(void *arg)
+static void stop_when_all_is_in(void *arg, struct sl_runtime *rt)
 {
-	struct operations *o = arg;
+	struct bench *b = arg;
 
-	for (int i = 0; i < 5; i++) {
-		struct sl_buf report = { 0 };
-		struct sl_error e = { 0 };
-
-		if (!sl_runtime_train(o->w->rt, "gold", "by hand", &report, &e) || report.size == 0 ||
-		    !sl_runtime_promote(o->w->rt, "gold", 1, "a test", &e) ||
-		    !sl_runtime_promote(o->w->rt, "gold", 0, "back", &e)) {
-			fprintf(stderr, "%s\n", e.text);
-			abort();
-		}
-		sl_buf_release(&report);
-	}
-	return NULL;
+	if (records(b, "odd") + records(b, "even") + records(b, "dead.tally") == PAIRS + 200)
+		sl_runtime_stop(rt);
 }
 
-static void test_operations(void **state)
+static void fed_and_read_while_running(void **state)
 {
-	static void *(*const jobs[])(void *) = { look, fetch, ingest, models };
-	static const char *const sets[] = { "topics.pairs.unique.segment=16KiB", "topics.pairs.embedded.segment=64KiB",
-					    "gold.tolerance=1" };
-	struct operations o = { 0 };
-	pthread_t threads[4];
-	struct running r;
-	struct world w;
-
-	(void)state;
-	world_new(&w, sets, 3);
-	o.w = &w;
-	feed(&w, 0, 90, true);
-	run_idle(&w, 4);
-	run_beside(&r, &w, 4, false);
-	for (size_t i = 0; i < 4; i++)
-		sl_thread_start(&threads[i], "job", jobs[i], &o);
-	sl_thread_join(threads[2]);
-	sl_thread_join(threads[3]);
-	assert_int_equal(atomic_load(&o.fed), 200);
-	while (!atomic_load(&r.over) && decided(&w) + end_of(&w, "pairs.gold") < 290)
-		sched_yield();
-	atomic_store(&o.stop, true);
-	sl_thread_join(threads[0]);
-	sl_thread_join(threads[1]);
-	stop_beside(&r);
-	assert_all_there(&w, 290);
-	world_free(&w);
-}
-
-/* Whole segments go while they are being read. */
-static void test_retention(void **state)
-{
-	static const char *const sets[] = { "topics.pairs.unique.segment=16KiB", "topics.pairs.embedded.segment=64KiB",
-					    "topics.pairs.scored.segment=16KiB" };
-	struct operations o = { 0 };
-	pthread_t thread;
-	struct running r;
-	struct world w;
-	int unique;
-
-	(void)state;
-	world_new(&w, sets, 3);
-	o.w = &w;
-	feed(&w, 0, 90, true);
-	run_idle(&w, 4);
-	run_beside(&r, &w, 4, false);
-	sl_thread_start(&thread, "job", fetch, &o);
-	for (size_t i = 0; i < 10; i++)
-		feed(&w, 90 + 100 * i, 100, false);
-	wait_decided(&r, 60 + 1000);
-	atomic_store(&o.stop, true);
-	sl_thread_join(thread);
-	stop_beside(&r);
-	unique = sl_topology_topic(w.topology, "pairs.unique");
-	assert_true(atomic_load(&w.rt->topics[unique].starts[0]) > 0);
-	assert_all_there(&w, 1090);
-	world_free(&w);
-}
-
-static void test_only(void **state)
-{
-	static const char *const dedupe[] = { "dedupe" }, *const wrong[] = { "dedup" };
+	struct bench b;
+	struct sl_run_options options = { .threads = 4, .progress = stop_when_all_is_in, .arg = &b };
 	struct sl_error e = { 0 };
-	struct world w;
+	pthread_t feeder;
 
 	(void)state;
-	world_new(&w, NULL, 0);
-	feed(&w, 0, 90, true);
-	w.options.only = dedupe;
-	w.options.only_count = 1;
-	world_reopen(&w, false);
-	run_idle(&w, 4);
-	assert_int_equal(end_of(&w, "pairs.unique"), 90);
-	assert_int_equal(end_of(&w, "pairs.embedded"), 0);
-	sl_runtime_close(w.rt);
-	w.options.only = wrong;
-	w.rt = sl_runtime_open(w.topology, &w.options, &e);
-	assert_null(w.rt);
-	assert_string_equal(e.text, "--only: step 'dedup' is not in the topology");
-	w.options.only_count = 0;
-	w.options.only = NULL;
-	world_open(&w);
-	run_idle(&w, 4);
-	assert_all_there(&w, 90);
-	world_free(&w);
+	set_up(&b, TALLIES "topics:\n  odd: { retention: keep }\n");
+	sl_thread_start(&feeder, "feeder", feed_more, &b);
+	assert_int_equal(sl_runtime_run(b.t->rt, &options, &e), SL_RUN_STOPPED);
+	sl_thread_join(feeder);
+	tear_down(&b);
 }
 
-/* -- folders that do not fit --------------------------------------------------------------------------------- */
-
-static void assert_refused(struct world *w, enum sl_verdict verdict, const char *text)
+static void a_folder_has_one_owner(void **state)
 {
+	struct bench b;
+	struct sl_runtime_options options = { 0 };
 	struct sl_error e = { 0 };
 
-	w->rt = sl_runtime_open(w->topology, &w->options, &e);
-	assert_null(w->rt);
-	assert_int_equal(e.verdict, verdict);
-	if (!strstr(e.text, text))
-		fail_msg("expected '%s' in '%s'", text, e.text);
+	(void)state;
+	set_up(&b, TALLIES);
+	options.data = b.folder;
+	assert_null(sl_runtime_open(b.t->topology, &options, &e));
+	assert_int_equal(e.verdict, SL_RETRY);
+	assert_non_null(strstr(e.text, "in use by process"));
+	tear_down(&b);
 }
 
-static void test_version(void **state)
+static void steps_left_out_keep_their_input(void **state)
 {
-	struct sl_writes writes = { 0 }, *batch = &writes;
+	static const char *const only[] = { "tally" };
+	struct sl_runtime_options options = { .only = only, .only_count = 1 };
+	struct sl_run_options idle = { .until_idle = true, .threads = 2 };
+	struct sl_runtime *rt;
+	struct bench b;
 	struct sl_error e = { 0 };
-	struct sl_store *store;
-	char path[128];
-	struct world w;
 
 	(void)state;
-	world_new(&w, NULL, 0);
-	sl_runtime_close(w.rt);
-	snprintf(path, sizeof path, "%s/store", w.folder);
-	store = sl_store_rocksdb(path, &e);
-	assert_non_null(store);
-	sl_writes_put(&writes, (struct sl_bytes){ "v", 1 }, (struct sl_bytes){ "\7\0\0\0\0\0\0\0", 8 });
-	assert_true(store->ops->write(store, &batch, 1, true, &e));
-	sl_writes_release(&writes);
-	store->ops->free(store);
-	assert_refused(&w, SL_STOP, "has version 7, this program reads version 1");
-	world_free(&w);
-}
-
-static void test_shape(void **state)
-{
-	struct world w;
-
-	(void)state;
-	world_new(&w, NULL, 0);
-	world_retopology(&w, "embed.dim=128");
-	assert_refused(&w, SL_STOP, "the options that shape the stores of step 'embed' have changed");
-	world_retopology(&w, "embed.batch_max=8"); /* shapes nothing */
-	world_open(&w);
-	world_free(&w);
-}
-
-static void test_unread(void **state)
-{
-	static const char *const only[] = { "dedupe", "embed" };
-	struct world w;
-
-	(void)state;
-	world_new(&w, NULL, 0);
-	feed(&w, 0, 90, true);
-	w.options.only = only;
-	w.options.only_count = 2;
-	world_reopen(&w, false);
-	run_idle(&w, 2);
-	w.options.only_count = 0;
-	w.options.only = NULL;
-	world_retopology(&w, "inline=pairs.embedded");
-	assert_refused(&w, SL_STOP, "topic 'pairs.embedded' is inlined in the topology but has ");
-	/* read to its end it may be inlined */
-	world_retopology(&w, "partitions=2");
-	world_open(&w);
-	run_idle(&w, 2);
-	world_retopology(&w, "inline=pairs.embedded");
-	world_open(&w);
-	feed(&w, 90, 60, true);
-	run_idle(&w, 2);
-	assert_all_there(&w, 150);
-	world_free(&w);
-}
-
-static void test_second_owner(void **state)
-{
-	struct world w, second;
-	char text[64];
-
-	(void)state;
-	world_new(&w, NULL, 0);
-	second = w;
-	snprintf(text, sizeof text, "is in use by process %ld", (long)getpid());
-	assert_refused(&second, SL_RETRY, text);
-	world_free(&w);
-}
-
-/* A store that fails while running ends the run with its reason. */
-static _Atomic int faults_left;
-
-static bool fail_commit(void *arg, const char *site)
-{
-	(void)arg;
-	return strcmp(site, "commit.write") == 0 && atomic_fetch_sub(&faults_left, 1) == 1;
-}
-
-static void test_commit_fails(void **state)
-{
-	struct sl_error e;
-	struct world w;
-
-	(void)state;
-	world_new(&w, NULL, 0);
-	feed(&w, 0, 90, true);
-	w.options.fault = fail_commit;
-	atomic_store(&faults_left, 5);
-	world_reopen(&w, false);
-	assert_int_equal(run(&w, 4, &e), SL_RUN_FAILED);
-	assert_string_equal(e.text, "injected fault at commit.write");
-	w.options.fault = NULL;
-	world_reopen(&w, false);
-	run_idle(&w, 4);
-	assert_all_there(&w, 90);
-	world_free(&w);
-}
-
-/* A step that fails now and then backs off and goes on; a stop does not wait for it. */
-static _Atomic int calls_seen;
-
-static bool fail_some(void *arg, const char *site)
-{
-	(void)arg;
-	return strcmp(site, "emit") == 0 && atomic_fetch_add(&calls_seen, 1) % 97 == 40;
-}
-
-static bool fail_all(void *arg, const char *site)
-{
-	(void)arg;
-	if (strcmp(site, "emit") != 0)
-		return false;
-	atomic_fetch_add(&calls_seen, 1);
-	return true;
-}
-
-static void test_backoff(void **state)
-{
-	struct running r;
-	struct world w;
-
-	(void)state;
-	world_new(&w, NULL, 0);
-	feed(&w, 0, 150, true);
-	w.options.fault = fail_all;
-	atomic_store(&calls_seen, 0);
-	world_reopen(&w, false);
-	run_beside(&r, &w, 4, true);
-	while (atomic_load(&calls_seen) < 2 && !atomic_load(&r.over))
-		sched_yield();
-	stop_beside(&r);
-	w.options.fault = fail_some;
-	world_reopen(&w, false);
-	run_idle(&w, 4);
-	assert_all_there(&w, 150);
-	world_free(&w);
+	set_up(&b, TALLIES "topics:\n  odd: { segment: 1KiB }\n");
+	sl_runtime_close(b.t->rt);
+	options.data = b.folder;
+	rt = sl_runtime_open(b.t->topology, &options, &e);
+	if (!rt)
+		fail_msg("%s", e.text);
+	assert_int_equal(sl_runtime_run(rt, &idle, &e), SL_RUN_IDLE);
+	b.t->rt = rt;
+	again(&b);
+	assert_int_equal(run(&b, &e), SL_RUN_IDLE);
+	must_be_as_stepped(&b);
+	tear_down(&b);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_until_idle),
-		cmocka_unit_test(test_stopped_and_resumed),
-		cmocka_unit_test(test_stop_from_progress),
-		cmocka_unit_test(test_no_gold),
-		cmocka_unit_test(test_weights),
-		cmocka_unit_test(test_table_while_running),
-		cmocka_unit_test(test_operations),
-		cmocka_unit_test(test_retention),
-		cmocka_unit_test(test_only),
-		cmocka_unit_test(test_version),
-		cmocka_unit_test(test_shape),
-		cmocka_unit_test(test_unread),
-		cmocka_unit_test(test_second_owner),
-		cmocka_unit_test(test_commit_fails),
-		cmocka_unit_test(test_backoff),
+		cmocka_unit_test(until_idle_is_as_stepped),
+		cmocka_unit_test(stopped_and_resumed),
+		cmocka_unit_test(stuck_without_the_table_it_waits_for),
+		cmocka_unit_test(woken_by_the_table),
+		cmocka_unit_test(failing_steps),
+		cmocka_unit_test(answers_from_another_thread),
+		cmocka_unit_test(fed_and_read_while_running),
+		cmocka_unit_test(a_folder_has_one_owner),
+		cmocka_unit_test(steps_left_out_keep_their_input),
 	};
 
+	sl_log_level_set(SL_LOG_STOP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
