@@ -139,6 +139,10 @@ id=$(sed 's/.*"id":"\([0-9a-f]*\)".*/\1/' "$work/out")
 run 0 explain "${topology[@]}" "${id:0:12}"; says "pair $id" out; says "chats.jsonl line 1" out
 run 0 explain "${topology[@]}" "$id" --json; says '"topic": "pairs.raw"' out
 run 1 explain "${topology[@]}" 000000000000; says "no record of this pair" err
+# A stranger's text does not reach the terminal as a command to it.
+printf '{"prompt":"say \\u001b[31mred\\u009b now","chosen":"a \\u001b]0;x\\u0007 b","rejected":"c d","meta":{"hostile":"yes"}}\n' >"$work/hostile.jsonl"
+run 0 ingest "${topology[@]}" --data "$work/hostile" "$work/hostile.jsonl"
+run 0 explain "${topology[@]}" --data "$work/hostile" --meta hostile=yes; says "say  [31mred   now" out; says "a  ]0;x  b" out
 run 1 export "${topology[@]}" --topic pairs.raw -o "$work/none/raw.jsonl"; says "none/raw.jsonl" err
 "$sluice" export "${topology[@]}" --topic pairs.raw 2>"$work/err" | head -1 >"$work/out"
 err=$(cat "$work/err"); [ -z "$err" ] || { echo "FAILED: a closed pipe is not silent: $err"; failures=$((failures + 1)); }

@@ -148,6 +148,53 @@ static const struct sighting *farthest(const struct explain *x)
 
 #define TEXT(b) (int)(b).size, (b).data ? (const char *)(b).data : ""
 
+/* Control characters of a stranger's text could drive the terminal: blank them, C1 ones (U+0080 to U+009F) too.
+ * The bytes are our copy in the arena. */
+static void clean(struct sl_bytes text)
+{
+	uint8_t *s = (uint8_t *)text.data;
+
+	for (size_t i = 0; i < text.size; i++) {
+		if (s[i] < 0x20 || s[i] == 0x7f)
+			s[i] = ' ';
+		else if (s[i] == 0xc2 && i + 1 < text.size && s[i + 1] < 0xa0)
+			s[i] = s[i + 1] = ' ';
+	}
+}
+
+/* Everything of a sighting that is printed. */
+static void clean_sighting(const struct sighting *at)
+{
+	const struct sl_pair *p = at->pair;
+	const struct sl_messages *parts[] = { &p->prompt, &p->chosen, &p->rejected };
+
+	clean(at->reason);
+	clean(at->step);
+	clean(p->source);
+	clean(p->domain);
+	clean(p->arrival.file);
+	clean(p->arrival.topic);
+	for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+		if (parts[i]->count)
+			clean(parts[i]->at[parts[i]->count - 1].content);
+	for (size_t i = 0; i < p->trail_count; i++) {
+		clean(p->trail[i].step);
+		clean(p->trail[i].outcome);
+		clean(p->trail[i].reason);
+		clean(p->trail[i].tables);
+	}
+	for (size_t i = 0; i < p->score_count; i++)
+		clean(p->scores[i].model);
+	clean(p->judgement.verdict);
+	for (size_t i = 0; i < p->judgement.vote_count; i++) {
+		clean(p->judgement.votes[i].judge);
+		clean(p->judgement.votes[i].verdict);
+		clean(p->judgement.votes[i].difference);
+	}
+	clean(p->decision.action);
+	clean(p->decision.why);
+}
+
 static void print_time(int64_t ms)
 {
 	time_t seconds = (time_t)(ms / 1000);
@@ -158,7 +205,7 @@ static void print_time(int64_t ms)
 		printf("%s.%03dZ", text, (int)(ms % 1000));
 }
 
-/* The first words of a text on one line: control characters could drive a terminal. */
+/* The first words of a text on one line. */
 static void print_head(const char *name, const struct sl_messages *m)
 {
 	struct sl_bytes text = m->count ? m->at[m->count - 1].content : (struct sl_bytes){ 0 };
@@ -167,10 +214,7 @@ static void print_head(const char *name, const struct sl_messages *m)
 
 	while (size > 0 && size < text.size && (s[size] & 0xc0) == 0x80)
 		size--; /* not inside a character */
-	printf("  %-9s ", name);
-	for (size_t i = 0; i < size; i++)
-		putchar(s[i] < 0x20 || s[i] == 0x7f ? ' ' : s[i]);
-	printf("%s\n", size < text.size ? " ..." : "");
+	printf("  %-9s %.*s%s\n", name, (int)size, size ? (const char *)s : "", size < text.size ? " ..." : "");
 }
 
 static void print_arrivals(const struct explain *x)
@@ -332,6 +376,8 @@ static int explain(struct explain *x, bool json)
 	}
 	if (several(x))
 		return SL_EXIT_FAILED;
+	for (size_t i = 0; !json && i < x->count; i++)
+		clean_sighting(&x->sightings[i]);
 	if (json)
 		print_json(x);
 	else
