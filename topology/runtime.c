@@ -49,7 +49,29 @@ static bool lock_folder(struct sl_runtime *rt, struct sl_error *e)
 	return true;
 }
 
-/* The folder's version and the shapes of its stores must be those of this program and topology. */
+/* A step's offset counts in the topic it has read so far: it cannot move to another one. */
+static bool check_input(struct sl_runtime *rt, const struct sl_step *step, struct sl_writes *w, struct sl_error *e)
+{
+	struct sl_bytes topic = sl_text(rt->topology->topics[step->from].name);
+	struct sl_buf key = { 0 }, value = { 0 };
+	bool found, done;
+
+	sl_key_begin(&key, 'r', step->name);
+	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
+	if (done && found && !sl_bytes_equal(sl_buf_bytes(&value), topic))
+		done = sl_error_set(e, SL_STOP,
+				    "step '%s' read topic '%s' when '%s' was written, and '%s' in the topology: give the step a new "
+				    "name (it begins anew), or put the topic back",
+				    step->name, sl_buf_text(&value), rt->data, rt->topology->topics[step->from].name);
+	if (done && !found)
+		sl_writes_put(w, sl_buf_bytes(&key), topic);
+	sl_buf_release(&key);
+	sl_buf_release(&value);
+	return done;
+}
+
+/* The folder's version, the shapes of its stores and what its steps read must be those of this program
+ * and topology. */
 static bool check_shape(struct sl_runtime *rt, struct sl_error *e)
 {
 	struct sl_writes w = { 0 };
@@ -83,6 +105,7 @@ static bool check_shape(struct sl_runtime *rt, struct sl_error *e)
 			sl_put_le64(v, step->shape);
 			sl_writes_put(&w, sl_buf_bytes(&key), (struct sl_bytes){ v, 8 });
 		}
+		done = done && check_input(rt, step, &w, e);
 	}
 	if (done && w.count)
 		done = rt->store->ops->write(rt->store, &batch, 1, rt->topology->durable, e);
@@ -132,6 +155,27 @@ static bool committed_offset(struct sl_runtime *rt, const char *step, int32_t pa
 	return done;
 }
 
+/* How far the slowest of all steps that ever read the topic is; *end where nobody did. */
+static bool slowest_reader(struct sl_runtime *rt, const char *topic, int32_t partition, int64_t *end, struct sl_error *e)
+{
+	struct sl_store_scan *scan = rt->store->ops->scan(rt->store, (struct sl_bytes){ "r", 1 });
+	struct sl_bytes key, value;
+	bool done = true;
+
+	e->verdict = SL_OK;
+	while (done && rt->store->ops->next(scan, &key, &value, e)) {
+		int64_t read;
+
+		if (!sl_bytes_equal(value, sl_text(topic)))
+			continue;
+		done = committed_offset(rt, (const char *)key.data + 1, partition, &read, e);
+		if (done && read < *end)
+			*end = read;
+	}
+	rt->store->ops->end(scan);
+	return done && e->verdict == SL_OK;
+}
+
 /* A topic that lost its log or its partitions in the topology must have been read to its end. */
 static bool check_unread(struct sl_runtime *rt, struct sl_error *e)
 {
@@ -144,7 +188,7 @@ static bool check_unread(struct sl_runtime *rt, struct sl_error *e)
 		const char *name = (const char *)key.data + 1;
 		const uint8_t *tail = (const uint8_t *)name + strlen(name) + 1;
 		int32_t partition = (int32_t)((uint32_t)tail[0] << 24 | (uint32_t)tail[1] << 16 | (uint32_t)tail[2] << 8 | tail[3]);
-		int64_t end = (int64_t)sl_get_le64(value.data), read = 0;
+		int64_t end = (int64_t)sl_get_le64(value.data), read = end;
 		int topic = sl_topology_topic(rt->topology, name);
 		const struct sl_topic *t = topic >= 0 ? &rt->topology->topics[topic] : NULL;
 
@@ -156,9 +200,7 @@ static bool check_unread(struct sl_runtime *rt, struct sl_error *e)
 					    "away", name, (int)partition + 1, rt->data, (int)t->partitions);
 			break;
 		}
-		for (size_t i = 0; done && t && i < rt->topology->step_count; i++)
-			if (rt->topology->steps[i].from == topic)
-				done = committed_offset(rt, rt->topology->steps[i].name, partition, &read, e);
+		done = slowest_reader(rt, name, partition, &read, e);
 		if (done && read < end)
 			done = sl_error_set(e, SL_STOP,
 					    "topic '%s' is %s in the topology but has %" PRId64

@@ -9,6 +9,7 @@
  *     's' step 0 partition store 0 key       an operator's store
  *     'd' ...                                the same for derived stores
  *     'h' step 0                             hash of the options that shape its stores
+ *     'r' step 0                             topic that it reads
  *     'c' step 0 partition port 0 code 0 source    counts
  *     'm' step 0 partition hash              answer memo
  *     'i' source 0 head-hash                 how far a file is ingested
