@@ -5,6 +5,7 @@
  *     commit.c     the one place that makes things true
  *     run.c        worker threads, the committer, idle and stuck
  *     training.c   when and on what the models are trained
+ *     prefix.c     the topics as examples
  *     freeze.c     tables that stay as they are
  *     status.c     counts and states as JSON and metrics
  *

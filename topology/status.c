@@ -94,8 +94,9 @@ static json_t *port_json(json_t *ports, const char *port)
 
 	json_object_set_new(p, "port", json_string(port));
 	json_object_set_new(p, "out", json_integer(port_out(ports, port)));
-	json_object_set(p, "codes", counted && json_object_get(counted, "codes") ? json_object_get(counted, "codes") :
-										    child(child(ports, port), "codes"));
+	json_object_set(p, "codes",
+			counted && json_object_get(counted, "codes") ? json_object_get(counted, "codes")
+								     : child(child(ports, port), "codes"));
 	json_object_set(p, "sources", child(child(ports, port), "sources"));
 	return p;
 }
@@ -397,7 +398,8 @@ static void step_metric(struct sl_buf *b, json_t *steps, const char *name, const
 	size_t i;
 
 	head(b, name, type, help);
-	json_array_foreach(steps, i, step) {
+	json_array_foreach(steps, i, step)
+	{
 		sl_buf_print(b, "%s{", name);
 		label(b, "step", text_at(step, "name"));
 		sl_buf_print(b, "} %" JSON_INTEGER_FORMAT "\n", json_integer_value(json_object_get(step, field)));
@@ -409,14 +411,17 @@ static void cpu_metrics(struct sl_runtime *rt, struct sl_buf *b, json_t *steps)
 	json_t *step;
 	size_t i;
 
-	head(b, "sluice_step_cpu_seconds_total", "counter", "CPU time of a step since the start, its opening and its input's decoding included.");
-	json_array_foreach(steps, i, step) {
+	head(b, "sluice_step_cpu_seconds_total", "counter",
+	     "CPU time of a step since the start, its opening and its input's decoding included.");
+	json_array_foreach(steps, i, step)
+	{
 		sl_buf_print(b, "sluice_step_cpu_seconds_total{");
 		label(b, "step", text_at(step, "name"));
 		sl_buf_print(b, "} %.6f\n",
 			     (double)(json_integer_value(json_object_get(step, "open_cpu_ns")) +
 				      json_integer_value(json_object_get(step, "cpu_ns")) +
-				      json_integer_value(json_object_get(step, "read_cpu_ns"))) / 1e9);
+				      json_integer_value(json_object_get(step, "read_cpu_ns"))) /
+				     1e9);
 	}
 	head(b, "sluice_commit_cpu_seconds_total", "counter", "CPU time spent in commits since the start.");
 	sl_buf_print(b, "sluice_commit_cpu_seconds_total %.6f\n", (double)atomic_load(&rt->commit_cpu_ns) / 1e9);
@@ -431,24 +436,29 @@ static void port_metrics(struct sl_buf *b, json_t *steps)
 	size_t i, k;
 
 	head(b, "sluice_step_records_out_total", "counter", "Records a step has sent out, by port.");
-	json_array_foreach(steps, i, step) {
-		json_array_foreach(json_object_get(step, "ports"), k, port) {
+	json_array_foreach(steps, i, step)
+	{
+		json_array_foreach(json_object_get(step, "ports"), k, port)
+		{
 			sl_buf_print(b, "sluice_step_records_out_total{");
 			label(b, "step", text_at(step, "name"));
 			sl_buf_add_byte(b, ',');
 			label(b, "port", text_at(port, "port"));
-			sl_buf_print(b, "} %" JSON_INTEGER_FORMAT "\n", json_integer_value(json_object_get(port, "out")));
+			sl_buf_print(b, "} %" JSON_INTEGER_FORMAT "\n",
+				     json_integer_value(json_object_get(port, "out")));
 		}
 	}
 	head(b, "sluice_step_dead_letters_total", "counter", "Records a step has put into its dead letters, by code.");
-	json_array_foreach(steps, i, step) {
+	json_array_foreach(steps, i, step)
+	{
 		if (json_object_size(json_object_get(step, "dead_codes")) == 0) {
 			sl_buf_print(b, "sluice_step_dead_letters_total{");
 			label(b, "step", text_at(step, "name"));
 			sl_buf_print(b, ",code=\"\"} %" JSON_INTEGER_FORMAT "\n",
 				     json_integer_value(json_object_get(step, "dead")));
 		}
-		json_object_foreach(json_object_get(step, "dead_codes"), code, n) {
+		json_object_foreach(json_object_get(step, "dead_codes"), code, n)
+		{
 			sl_buf_print(b, "sluice_step_dead_letters_total{");
 			label(b, "step", text_at(step, "name"));
 			sl_buf_add_byte(b, ',');
@@ -464,12 +474,15 @@ static void lag_metric(struct sl_runtime *rt, struct sl_buf *b, json_t *steps)
 	size_t i, k;
 
 	head(b, "kafka_consumergroup_lag", "gauge", "Records committed to a topic and not yet read by a step.");
-	json_array_foreach(steps, i, step) {
+	json_array_foreach(steps, i, step)
+	{
 		int at = sl_topology_step(rt->topology, text_at(step, "name"));
 
-		json_array_foreach(json_object_get(step, "partitions"), k, p) {
-			sl_buf_print(b, "kafka_consumergroup_lag{consumergroup=\"%s.%s\",topic=\"%s\",partition=\"%" JSON_INTEGER_FORMAT
-					"\"} %" JSON_INTEGER_FORMAT "\n",
+		json_array_foreach(json_object_get(step, "partitions"), k, p)
+		{
+			sl_buf_print(b,
+				     "kafka_consumergroup_lag{consumergroup=\"%s.%s\",topic=\"%s\",partition="
+				     "\"%" JSON_INTEGER_FORMAT "\"} %" JSON_INTEGER_FORMAT "\n",
 				     rt->topology->name, text_at(step, "name"),
 				     rt->topology->topics[rt->topology->steps[at].from].name,
 				     json_integer_value(json_object_get(p, "partition")),
@@ -486,7 +499,8 @@ static void model_metrics(struct sl_buf *b, json_t *models)
 	size_t i;
 
 	head(b, "sluice_model_version", "gauge", "Version an alias of a model points at; 0: none.");
-	json_array_foreach(models, i, m) {
+	json_array_foreach(models, i, m)
+	{
 		for (size_t k = 0; k < 3; k++) {
 			sl_buf_print(b, "sluice_model_version{");
 			label(b, "model", text_at(m, "name"));
@@ -495,9 +509,11 @@ static void model_metrics(struct sl_buf *b, json_t *models)
 		}
 	}
 	head(b, "sluice_model_accuracy_ratio", "gauge", "Pairwise accuracy of the champion on gold, by split.");
-	json_array_foreach(models, i, m) {
+	json_array_foreach(models, i, m)
+	{
 		for (size_t k = 0; k < 2; k++) {
-			json_t *a = json_object_get(json_object_get(json_object_get(m, "report"), splits[k]), "accuracy");
+			json_t *a =
+				json_object_get(json_object_get(json_object_get(m, "report"), splits[k]), "accuracy");
 
 			if (json_integer_value(json_object_get(a, "count")) == 0)
 				continue;
@@ -525,17 +541,18 @@ bool sl_runtime_metrics(struct sl_runtime *rt, struct sl_buf *b, struct sl_error
 	step_metric(b, steps, "sluice_step_records_in_total", "counter", "Records a step has read.", "in");
 	port_metrics(b, steps);
 	step_metric(b, steps, "sluice_step_lag_records", "gauge", "Records a step has still to read.", "lag");
-	step_metric(b, steps, "sluice_step_calls_in_flight", "gauge", "Calls to the outside that are open.", "in_flight");
+	step_metric(b, steps, "sluice_step_calls_in_flight", "gauge", "Calls to the outside that are open.",
+		    "in_flight");
 	cpu_metrics(rt, b, steps);
 	lag_metric(rt, b, steps);
 	head(b, "sluice_topic_records_total", "counter", "Records ever committed to a topic.");
 	json_array_foreach(json_object_get(root, "topics"), i, topic)
-		sl_buf_print(b, "sluice_topic_records_total{topic=\"%s\"} %" JSON_INTEGER_FORMAT "\n", text_at(topic, "name"),
-			     json_integer_value(json_object_get(topic, "records")));
+		sl_buf_print(b, "sluice_topic_records_total{topic=\"%s\"} %" JSON_INTEGER_FORMAT "\n",
+			     text_at(topic, "name"), json_integer_value(json_object_get(topic, "records")));
 	head(b, "sluice_topic_size_bytes", "gauge", "Bytes a topic keeps on disk.");
 	json_array_foreach(json_object_get(root, "topics"), i, topic)
-		sl_buf_print(b, "sluice_topic_size_bytes{topic=\"%s\"} %" JSON_INTEGER_FORMAT "\n", text_at(topic, "name"),
-			     json_integer_value(json_object_get(topic, "bytes")));
+		sl_buf_print(b, "sluice_topic_size_bytes{topic=\"%s\"} %" JSON_INTEGER_FORMAT "\n",
+			     text_at(topic, "name"), json_integer_value(json_object_get(topic, "bytes")));
 	for (i = 0; i < 4; i++) {
 		char name[64];
 

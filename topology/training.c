@@ -7,9 +7,8 @@
  * synced), then the announcement in the `models` topic with gold.errors in the same
  * commit. A folder that was never announced is found at the next look and announced then.
  *
- * Topics are changelogs by id: of several records with one id the last one counts, a tombstone
- * takes it away. Threads: one training at a time, under a lock; any thread. */
-#include "engine.h"
+ * Threads: one training at a time, under a lock; any thread. */
+#include "prefix.h"
 
 #include "../schemas/codec.h"
 #include "../trainer/registry.h"
@@ -37,221 +36,6 @@ struct sl_training {
 	pthread_mutex_t lock;
 	struct state *states; /* per trainer */
 };
-
-/* -- reading prefixes -------------------------------------------------------------- */
-
-/* The examples of a training: prefixes of topics, each id once, as its latest record. */
-struct prefix {
-	struct sl_runtime *rt;
-	const int *topics;
-	size_t topic_count;
-	int64_t **ends; /* per topic, per partition */
-	/* id to the sequence number of its last record; open addressing */
-	struct sl_id *ids;
-	int64_t *last;
-	size_t slots, used;
-	bool indexed;
-	/* where it stands */
-	size_t topic;
-	int32_t partition;
-	int64_t sequence;
-	struct sl_reader reader;
-	bool reading;
-	struct sl_arena arena;
-	struct sl_pair pair;
-	struct sl_error error;
-	int64_t undecodable;
-};
-
-static size_t slot_of(const struct prefix *x, struct sl_id id)
-{
-	size_t at = (size_t)sl_get_le64(id.b) & (x->slots - 1);
-
-	while (x->last[at] && !sl_id_equal(x->ids[at], id))
-		at = (at + 1) & (x->slots - 1);
-	return at;
-}
-
-static void remember(struct prefix *x, struct sl_id id, int64_t sequence)
-{
-	size_t at;
-
-	if (2 * (x->used + 1) > x->slots) {
-		struct prefix old = *x;
-
-		x->slots = x->slots ? 2 * x->slots : 1024;
-		x->ids = sl_calloc(x->slots, sizeof *x->ids);
-		x->last = sl_calloc(x->slots, sizeof *x->last);
-		for (size_t i = 0; i < old.slots; i++) {
-			if (old.last[i]) {
-				at = slot_of(x, old.ids[i]);
-				x->ids[at] = old.ids[i];
-				x->last[at] = old.last[i];
-			}
-		}
-		free(old.ids);
-		free(old.last);
-	}
-	at = slot_of(x, id);
-	if (!x->last[at])
-		x->used++;
-	x->ids[at] = id;
-	x->last[at] = sequence;
-}
-
-static void rewind_prefix(void *arg)
-{
-	struct prefix *x = arg;
-
-	if (x->reading)
-		sl_reader_close(&x->reader);
-	x->reading = false;
-	x->topic = 0;
-	x->partition = 0;
-	x->sequence = 0;
-}
-
-/* The next record with its sequence number, from 1. */
-static const struct sl_record *next_record(struct prefix *x)
-{
-	while (x->topic < x->topic_count) {
-		int topic = x->topics[x->topic];
-		const struct sl_record *r;
-
-		if (x->partition == x->rt->topology->topics[topic].partitions) {
-			x->topic++;
-			x->partition = 0;
-			continue;
-		}
-		if (!x->reading) {
-			x->error.verdict = SL_OK;
-			sl_reader_open(&x->reader, x->rt, topic, x->partition, x->ends[x->topic][x->partition]);
-			x->reading = true;
-		}
-		r = sl_reader_next(&x->reader, &x->error);
-		if (r) {
-			x->sequence++;
-			return r;
-		}
-		sl_reader_close(&x->reader);
-		x->reading = false;
-		if (x->error.verdict != SL_OK)
-			return NULL;
-		x->partition++;
-	}
-	return NULL;
-}
-
-/* A tombstone takes a pair out of its own topic only: curated, then flipped. */
-static struct sl_id in_topic(const struct prefix *x, struct sl_id id)
-{
-	id.b[15] ^= (uint8_t)x->topic;
-	return id;
-}
-
-static struct sl_id id_of(struct prefix *x, const struct sl_record *r, bool *known)
-{
-	struct sl_error ignored;
-	struct sl_id id = { { 0 } };
-
-	*known = true;
-	if (!r->value.data) {
-		if (r->key.size == sizeof id.b)
-			memcpy(id.b, r->key.data, sizeof id.b);
-		else
-			*known = false;
-		return in_topic(x, id);
-	}
-	sl_arena_clear(&x->arena);
-	*known = sl_pair_decode(r->value, &x->arena, &x->pair, &ignored);
-	return *known ? in_topic(x, x->pair.id) : id;
-}
-
-static bool next_pair(void *arg, const struct sl_pair **pair)
-{
-	struct prefix *x = arg;
-	const struct sl_record *r;
-
-	while ((r = next_record(x)) != NULL) {
-		bool known;
-		struct sl_id id = id_of(x, r, &known);
-
-		if (!known || !r->value.data || x->last[slot_of(x, id)] != x->sequence)
-			continue;
-		*pair = &x->pair;
-		return true;
-	}
-	return false;
-}
-
-/* Fix the ends and index the last record of every id. */
-static bool prefix_open(struct prefix *x, struct sl_runtime *rt, const int *topics, size_t count, struct sl_error *e)
-{
-	const struct sl_record *r;
-
-	memset(x, 0, sizeof *x);
-	x->rt = rt;
-	x->topics = topics;
-	x->topic_count = count;
-	x->ends = sl_calloc(count + 1, sizeof(int64_t *));
-	for (size_t i = 0; i < count; i++) {
-		int32_t partitions = rt->topology->topics[topics[i]].partitions;
-
-		x->ends[i] = sl_calloc((size_t)partitions, sizeof(int64_t));
-		for (int32_t p = 0; p < partitions; p++)
-			x->ends[i][p] = atomic_load(&rt->topics[topics[i]].ends[p]);
-	}
-	while ((r = next_record(x)) != NULL) {
-		bool known;
-		struct sl_id id = id_of(x, r, &known);
-
-		if (known)
-			remember(x, id, x->sequence);
-		else
-			x->undecodable++;
-	}
-	if (!x->slots)
-		remember(x, (struct sl_id){ { 1 } }, INT64_MAX); /* never matches: an empty index */
-	*e = x->error;
-	rewind_prefix(x);
-	return e->verdict == SL_OK;
-}
-
-static void prefix_close(struct prefix *x)
-{
-	rewind_prefix(x);
-	for (size_t i = 0; i < x->topic_count; i++)
-		free(x->ends[i]);
-	free(x->ends);
-	free(x->ids);
-	free(x->last);
-	sl_arena_release(&x->arena);
-}
-
-/* {"offsets": {"pairs.gold": [12, 8]}, "records": 20, "reason": "..."} */
-static char *prefix_json(const struct prefix *x, const char *reason)
-{
-	json_t *root = json_object(), *offsets = json_object();
-	int64_t records = 0;
-	char *text;
-
-	for (size_t i = 0; i < x->topic_count; i++) {
-		const struct sl_topic *topic = &x->rt->topology->topics[x->topics[i]];
-		json_t *list = json_array();
-
-		for (int32_t p = 0; p < topic->partitions; p++) {
-			json_array_append_new(list, json_integer(x->ends[i][p]));
-			records += x->ends[i][p];
-		}
-		json_object_set_new(offsets, topic->name, list);
-	}
-	json_object_set_new(root, "offsets", offsets);
-	json_object_set_new(root, "records", json_integer(records));
-	json_object_set_new(root, "reason", json_string(reason));
-	text = json_dumps(root, JSON_COMPACT);
-	json_decref(root);
-	return text;
-}
 
 /* -- what is known of the versions ----------------------------------------------------- */
 
@@ -413,9 +197,9 @@ static double select_accuracy(struct sl_runtime *rt, const char *name, int64_t v
 
 /* Make a version folder known: champion, unless it is clearly worse on select. */
 static bool present(struct sl_runtime *rt, const struct sl_trainer_def *def, int64_t version, const char *reason,
-		    struct prefix *gold, const struct errors *errors, struct sl_error *e)
+		    struct sl_prefix *gold, const struct errors *errors, struct sl_error *e)
 {
-	struct sl_examples eval = { gold, rewind_prefix, next_pair };
+	struct sl_examples eval = { gold, sl_prefix_rewind, sl_prefix_next };
 	struct sl_arena a = { 0 };
 	struct sl_model_record m = { 0 }, now = { 0 };
 	bool known = sl_training_latest(rt, def->name, &a, &m), done;
@@ -438,14 +222,30 @@ static bool present(struct sl_runtime *rt, const struct sl_trainer_def *def, int
 			now = m; /* the champion stays */
 			now.sequence = sequence;
 			now.candidate = version;
-			now.reason = sl_text(sl_arena_print(&a, "candidate %" PRId64 " not promoted: %.4f on select, champion %.4f (%s)",
-							    version, is, was, reason));
+			now.reason = sl_text(sl_arena_print(
+				&a, "candidate %" PRId64 " not promoted: %.4f on select, champion %.4f (%s)", version,
+				is, was, reason));
 		}
 	}
 	done = announce(rt, &now, errors, e);
 out:
 	sl_arena_release(&a);
 	return done;
+}
+
+/* Examples that ended at a read error are no training: the folder goes, the error stays. */
+static bool read_whole(const struct sl_prefix *examples, const struct sl_prefix *gold, const char *folder,
+		       struct sl_error *e)
+{
+	const struct sl_prefix *broken = examples->error.verdict != SL_OK ? examples : gold;
+	struct sl_error ignored;
+
+	if (broken->error.verdict == SL_OK)
+		return true;
+	if (!sl_folder_remove(folder, &ignored))
+		sl_log(SL_LOG_WARN, NULL, "%s", ignored.text);
+	*e = broken->error;
+	return false;
 }
 
 /* -- one training ------------------------------------------------------------------------ */
@@ -456,9 +256,10 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 	const struct sl_trainer_def *def = &rt->topology->trainers[which];
 	struct sl_train_options options;
 	struct sl_train_report report = { 0 };
-	struct prefix examples, gold;
+	struct sl_prefix examples, gold;
 	struct errors errors = { .rt = rt, .def = def };
-	struct sl_examples train_on = { &examples, rewind_prefix, next_pair }, eval = { &gold, rewind_prefix, next_pair };
+	struct sl_examples train_on = { &examples, sl_prefix_rewind, sl_prefix_next },
+			   eval = { &gold, sl_prefix_rewind, sl_prefix_next };
 	int64_t version = sl_registry_latest(rt->data, def->name) + 1;
 	char uri[300], path[4400], *trained_on = NULL;
 	struct sl_error why = { 0 };
@@ -473,11 +274,12 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 	options.learning_rate = def->learning_rate;
 	options.l2 = def->l2;
 	options.folds = def->errors >= 0 ? def->folds : 0;
-	done = prefix_open(&examples, rt, def->from, def->from_count, e);
-	done = prefix_open(&gold, rt, &def->gold, 1, done ? e : &why) && done;
+	done = sl_prefix_open(&examples, rt, def->from, def->from_count, e);
+	done = sl_prefix_open(&gold, rt, &def->gold, 1, done ? e : &why) && done;
 	if (done) {
-		trained_on = prefix_json(&examples, reason);
-		done = sl_train_linear(&options, &train_on, &eval, path, trained_on, &report, e);
+		trained_on = sl_prefix_json(&examples, reason);
+		done = sl_train_linear(&options, &train_on, &eval, path, trained_on, &report, e) &&
+		       read_whole(&examples, &gold, path, e);
 	}
 	if (done && def->errors >= 0) {
 		struct sl_model *m = sl_model_open(path, (struct sl_bytes){ NULL, 0 }, e);
@@ -503,8 +305,8 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 	if (!done)
 		sl_error_in(e, "training model '%s' version %" PRId64, def->name, version);
 	free(trained_on);
-	prefix_close(&examples);
-	prefix_close(&gold);
+	sl_prefix_close(&examples);
+	sl_prefix_close(&gold);
 	free(errors.records);
 	sl_arena_release(&errors.memory);
 	sl_buf_release(&errors.scratch);
@@ -534,14 +336,14 @@ static bool was_announced(struct sl_runtime *rt, const char *name, int64_t versi
 static bool adopt(struct sl_runtime *rt, size_t which, int64_t latest, bool *adopted, struct sl_error *e)
 {
 	const struct sl_trainer_def *def = &rt->topology->trainers[which];
-	struct prefix gold;
+	struct sl_prefix gold;
 	bool done = true;
 
 	*adopted = latest > 0 && !was_announced(rt, def->name, latest);
 	if (*adopted) {
-		done = prefix_open(&gold, rt, &def->gold, 1, e) &&
+		done = sl_prefix_open(&gold, rt, &def->gold, 1, e) &&
 		       present(rt, def, latest, "found after a restart", &gold, NULL, e);
-		prefix_close(&gold);
+		sl_prefix_close(&gold);
 	}
 	return done;
 }
@@ -556,8 +358,9 @@ static bool announce_absent(struct sl_runtime *rt, const struct sl_trainer_def *
 
 	if (!sl_training_latest(rt, def->name, &a, &m)) {
 		m = (struct sl_model_record){ .name = sl_text(def->name), .sequence = 1 };
-		m.reason = sl_text(sl_arena_print(&a, "absent: %" PRId64 " of %" PRId64 " gold pairs, filter.without_gold is '%s'",
-						  records, def->min_pairs, rt->topology->without_gold));
+		m.reason = sl_text(
+			sl_arena_print(&a, "absent: %" PRId64 " of %" PRId64 " gold pairs, filter.without_gold is '%s'",
+				       records, def->min_pairs, rt->topology->without_gold));
 		done = announce(rt, &m, NULL, e);
 		*announced = done;
 	}
@@ -589,7 +392,8 @@ static bool due(struct sl_runtime *rt, size_t which, bool *trained, struct sl_er
 	if (latest == 0 && records > 0)
 		snprintf(reason, sizeof reason, "first: %" PRId64 " pairs", records);
 	else if (def->every_pairs > 0 && fresh >= def->every_pairs)
-		snprintf(reason, sizeof reason, "count: %" PRId64 " new pairs, every %" PRId64, fresh, def->every_pairs);
+		snprintf(reason, sizeof reason, "count: %" PRId64 " new pairs, every %" PRId64, fresh,
+			 def->every_pairs);
 	else if (def->interval_ms > 0 && fresh > 0 && sl_monotonic_ns() - s->at_ns >= def->interval_ms * 1000000)
 		snprintf(reason, sizeof reason, "interval: %" PRId64 " new pairs after %" PRId64 " ms", fresh,
 			 def->interval_ms);
@@ -625,12 +429,14 @@ void sl_training_stuck(struct sl_runtime *rt, struct sl_buf *why)
 		int64_t records = records_now(rt, def);
 
 		if (rt->options.freeze)
-			sl_buf_print(why, "models are frozen: run once without --freeze to train model '%s'", def->name);
+			sl_buf_print(why, "models are frozen: run once without --freeze to train model '%s'",
+				     def->name);
 		else if (strcmp(def->name, "gold") == 0 && sl_registry_latest(rt->data, def->name) == 0 &&
 			 records < def->min_pairs)
 			sl_buf_print(why,
 				     "%" PRId64 " gold pairs, model 'gold' needs %" PRId64
-				     ": verify more pairs and `sluice ingest --gold FILE`, or --set gold.min_pairs=N, or --set "
+				     ": verify more pairs and `sluice ingest --gold FILE`, or --set gold.min_pairs=N, "
+				     "or --set "
 				     "filter.without_gold=pass",
 				     records, def->min_pairs);
 		else
@@ -686,7 +492,8 @@ bool sl_runtime_promote(struct sl_runtime *rt, const char *model, int64_t versio
 	if (done && version == 0)
 		version = m.previous;
 	if (done && version == m.version)
-		done = sl_error_set(e, SL_STOP, "version %" PRId64 " of model '%s' is the champion already", version, model);
+		done = sl_error_set(e, SL_STOP, "version %" PRId64 " of model '%s' is the champion already", version,
+				    model);
 	done = done && sl_registry_describe(rt->data, model, version, &a, &now, e);
 	if (done) {
 		now.name = sl_text(model);
