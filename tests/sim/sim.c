@@ -7,6 +7,7 @@
  *
  *     sim [--cases N] [--real N] [--from N]      cases from, from + 1, ... (20 times as many with SL_LONG=1)
  *     sim --seed N [--on-files]                  that one case, telling what happens
+ *     sim --broken-order ...                     the store is written before the logs are synced: must fail
  */
 #include "worlds.h"
 
@@ -40,7 +41,7 @@ struct sim {
 	struct sl_topology *topologies[16][BATCHES];
 	struct ground grounds[16][INPUTS];
 	uint64_t cases, crashes, real, wrong;
-	bool tell;
+	bool tell, broken_order;
 };
 
 static void die(const char *what, const char *why)
@@ -186,6 +187,7 @@ static bool live(struct sim *sim, const struct life *l, struct sl_buf *why)
 	bool right;
 
 	g->fed.oracle = sl_oracle_new();
+	c.sync_late = sim->broken_order;
 	t = sl_trial_case_new(&c, topology(sim, l->world, l->batch));
 	t->twins->seed = (l->schedule ^ (uint64_t)l->at[0] << 20) | 1;
 	t->twins->die_at = l->at[0];
@@ -339,8 +341,11 @@ int main(int argc, char **argv)
 
 		if (strcmp(argv[i], "--on-files") == 0) {
 			on_files = true;
+		} else if (strcmp(argv[i], "--broken-order") == 0) {
+			sim->broken_order = true;
 		} else if (!to || i + 1 == argc) {
-			fprintf(stderr, "usage: sim [--cases N] [--real N] [--from N] | --seed N [--on-files]\n");
+			fprintf(stderr, "usage: sim [--broken-order] [--cases N] [--real N] [--from N] | --seed N "
+					"[--on-files]\n");
 			return 2;
 		} else {
 			*to = strtoull(argv[++i], NULL, 10);
