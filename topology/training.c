@@ -101,7 +101,6 @@ static int64_t records_now(struct sl_runtime *rt, const struct sl_trainer_def *d
 /* -- announcing ------------------------------------------------------------------------- */
 
 struct errors {
-	struct sl_runtime *rt;
 	const struct sl_trainer_def *def;
 	int64_t version;
 	double temperature;
@@ -152,6 +151,13 @@ static void on_margin(void *arg, const struct sl_pair *pair, double margin)
 		.key = sl_arena_bytes(&x->memory, sl_id_bytes(&pair->id)),
 		.value = sl_arena_bytes(&x->memory, sl_buf_bytes(&x->scratch)),
 	};
+}
+
+static void errors_release(struct errors *x)
+{
+	free(x->records);
+	sl_arena_release(&x->memory);
+	sl_buf_release(&x->scratch);
 }
 
 static bool announce(struct sl_runtime *rt, const struct sl_model_record *m, const struct errors *errors,
@@ -250,6 +256,44 @@ static bool read_whole(const struct sl_prefix *examples, const struct sl_prefix 
 
 /* -- one training ------------------------------------------------------------------------ */
 
+static void options_of(const struct sl_trainer_def *def, struct sl_train_options *options)
+{
+	sl_train_options_default(options);
+	options->seed = (uint64_t)def->seed;
+	options->epochs = def->epochs;
+	options->columns_log2 = def->columns_log2;
+	options->learning_rate = def->learning_rate;
+	options->l2 = def->l2;
+	options->folds = def->errors >= 0 ? def->folds : 0;
+}
+
+/* What the trainer says, out of sample, about the gold pairs themselves, under the temperature of `version`. */
+static bool collect_errors(struct errors *errors, struct sl_runtime *rt, int64_t version, struct sl_prefix *gold,
+			   struct sl_error *e)
+{
+	struct sl_examples eval = { gold, sl_prefix_rewind, sl_prefix_next };
+	struct sl_train_options options;
+	char uri[300], path[4400];
+	struct sl_model *m;
+
+	if (errors->def->errors < 0 || errors->def->folds == 0)
+		return true;
+	sl_registry_uri(errors->def->name, version, uri, sizeof uri);
+	snprintf(path, sizeof path, "%s/%s", rt->data, uri);
+	m = sl_model_open(path, (struct sl_bytes){ NULL, 0 }, e);
+	if (!m)
+		return false;
+	errors->version = version;
+	errors->temperature = sl_model_temperature(m);
+	sl_model_close(m);
+	options_of(errors->def, &options);
+	if (!sl_train_cross_fit(&options, &eval, errors, on_margin, e))
+		return false;
+	if (gold->error.verdict != SL_OK)
+		*e = gold->error;
+	return gold->error.verdict == SL_OK;
+}
+
 static bool train(struct sl_runtime *rt, size_t which, const char *reason, struct sl_buf *report_json,
 		  struct sl_error *e)
 {
@@ -257,7 +301,7 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 	struct sl_train_options options;
 	struct sl_train_report report = { 0 };
 	struct sl_prefix examples, gold;
-	struct errors errors = { .rt = rt, .def = def };
+	struct errors errors = { .def = def };
 	struct sl_examples train_on = { &examples, sl_prefix_rewind, sl_prefix_next },
 			   eval = { &gold, sl_prefix_rewind, sl_prefix_next };
 	int64_t version = sl_registry_latest(rt->data, def->name) + 1;
@@ -267,13 +311,7 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 
 	sl_registry_uri(def->name, version, uri, sizeof uri);
 	snprintf(path, sizeof path, "%s/%s", rt->data, uri);
-	sl_train_options_default(&options);
-	options.seed = (uint64_t)def->seed;
-	options.epochs = def->epochs;
-	options.columns_log2 = def->columns_log2;
-	options.learning_rate = def->learning_rate;
-	options.l2 = def->l2;
-	options.folds = def->errors >= 0 ? def->folds : 0;
+	options_of(def, &options);
 	done = sl_prefix_open(&examples, rt, def->from, def->from_count, e);
 	done = sl_prefix_open(&gold, rt, &def->gold, 1, done ? e : &why) && done;
 	if (done) {
@@ -281,17 +319,7 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 		done = sl_train_linear(&options, &train_on, &eval, path, trained_on, &report, e) &&
 		       read_whole(&examples, &gold, path, e);
 	}
-	if (done && def->errors >= 0) {
-		struct sl_model *m = sl_model_open(path, (struct sl_bytes){ NULL, 0 }, e);
-
-		done = m != NULL;
-		if (m) {
-			errors.version = version;
-			errors.temperature = sl_model_temperature(m);
-			sl_model_close(m);
-			done = sl_train_cross_fit(&options, &eval, &errors, on_margin, e);
-		}
-	}
+	done = done && collect_errors(&errors, rt, version, &gold, e);
 	done = done && present(rt, def, version, reason, &gold, &errors, e);
 	if (done) {
 		struct state *s = &rt->training->states[which];
@@ -307,9 +335,7 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 	free(trained_on);
 	sl_prefix_close(&examples);
 	sl_prefix_close(&gold);
-	free(errors.records);
-	sl_arena_release(&errors.memory);
-	sl_buf_release(&errors.scratch);
+	errors_release(&errors);
 	return done;
 }
 
@@ -336,14 +362,19 @@ static bool was_announced(struct sl_runtime *rt, const char *name, int64_t versi
 static bool adopt(struct sl_runtime *rt, size_t which, int64_t latest, bool *adopted, struct sl_error *e)
 {
 	const struct sl_trainer_def *def = &rt->topology->trainers[which];
+	struct errors errors = { .def = def };
 	struct sl_prefix gold;
 	bool done = true;
 
 	*adopted = latest > 0 && !was_announced(rt, def->name, latest);
 	if (*adopted) {
 		done = sl_prefix_open(&gold, rt, &def->gold, 1, e) &&
-		       present(rt, def, latest, "found after a restart", &gold, NULL, e);
+		       collect_errors(&errors, rt, latest, &gold, e) &&
+		       present(rt, def, latest, "found after a restart", &gold, &errors, e);
 		sl_prefix_close(&gold);
+		errors_release(&errors);
+		if (!done)
+			sl_error_in(e, "model '%s' version %" PRId64 ", found after a restart", def->name, latest);
 	}
 	return done;
 }
