@@ -368,8 +368,7 @@ static bool adopt(struct sl_runtime *rt, size_t which, int64_t latest, bool *ado
 
 	*adopted = latest > 0 && !was_announced(rt, def->name, latest);
 	if (*adopted) {
-		done = sl_prefix_open(&gold, rt, &def->gold, 1, e) &&
-		       collect_errors(&errors, rt, latest, &gold, e) &&
+		done = sl_prefix_open(&gold, rt, &def->gold, 1, e) && collect_errors(&errors, rt, latest, &gold, e) &&
 		       present(rt, def, latest, "found after a restart", &gold, &errors, e);
 		sl_prefix_close(&gold);
 		errors_release(&errors);
