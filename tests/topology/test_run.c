@@ -76,12 +76,31 @@ static const struct sl_operator patient = {
 	.name = "patient", .version = "1", .ports = out_ports, .tables = model_tables, .process = patient_process
 };
 
+/* Asks before it looks at the table. */
+static enum sl_verdict caller_ask(struct sl_task *t, void *self, const struct sl_batch *b)
+{
+	const struct sl_call call = { .endpoint = "oracle", .model = "m", .body = sl_text("hello") };
+
+	(void)self;
+	(void)b;
+	sl_ask(t, &call);
+	return SL_OK;
+}
+static const struct sl_operator caller = { .name = "caller",
+					   .version = "1",
+					   .ports = out_ports,
+					   .tables = model_tables,
+					   .ask = caller_ask,
+					   .process = patient_process };
+
 extern const struct sl_operator sl_operator_embed;
-const struct sl_operator *const sl_operators[] = {
-	&sl_operator_embed, &sl_actor_tally, &sl_actor_asker, &stopper, &flaky, &broken, &patient, NULL
-};
+const struct sl_operator *const sl_operators[] = { &sl_operator_embed, &sl_actor_tally, &sl_actor_asker,
+						   &stopper,           &flaky,          &broken,
+						   &patient,           &caller,         NULL };
 
 /* -- an endpoint with a thread -------------------------------------------------------------------- */
+
+static void (*before_answer)(void); /* called by the phone, once */
 
 struct phone {
 	struct sl_endpoint base;
@@ -108,6 +127,9 @@ static void *operator_on_the_line(void *arg)
 		}
 		call = p->calls[--p->count]; /* the latest first */
 		sl_unlock(&p->lock);
+		if (before_answer)
+			before_answer();
+		before_answer = NULL;
 		reply = sl_oracle_reply(call->body);
 		if (reply == SL_REPLY_TIMEOUT)
 			call->done(call, -1, sl_text(""), "no answer in time");
@@ -369,6 +391,33 @@ static void woken_by_the_table(void **state)
 	tear_down(&b);
 }
 
+static struct bench *to_feed;
+
+static void feed_it(void)
+{
+	feed_gold(to_feed);
+}
+
+/* The table changes while the step awaits an answer that it asked for with the table as it was: it waits for a
+ * change that has been. */
+static void table_moves_while_asking(void **state)
+{
+	struct bench b;
+	struct sl_error e;
+
+	(void)state;
+	set_up(&b,
+	       "topology: t\nendpoints: { oracle: { url: \"scripted:\" } }\nsteps:\n"
+	       "  - { name: caller, from: pairs.raw, to: { out: out }, tables: { gold: pairs.gold }, batch_max: 20 }\n"
+	       "  - { name: embed, from: pairs.raw, to: { embedded: em, gold: pairs.gold }, dim: 16 }\n");
+	to_feed = &b;
+	before_answer = feed_it;
+	if (run(&b, &e) != SL_RUN_IDLE)
+		fail_msg("%s", e.text);
+	assert_int_equal(records(&b, "out"), PAIRS);
+	tear_down(&b);
+}
+
 static void failing_steps(void **state)
 {
 	struct bench b;
@@ -495,6 +544,7 @@ int main(void)
 		cmocka_unit_test(stopped_and_resumed),
 		cmocka_unit_test(stuck_without_the_table_it_waits_for),
 		cmocka_unit_test(woken_by_the_table),
+		cmocka_unit_test(table_moves_while_asking),
 		cmocka_unit_test(failing_steps),
 		cmocka_unit_test(answers_from_another_thread),
 		cmocka_unit_test(fed_and_read_while_running),
