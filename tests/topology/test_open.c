@@ -106,7 +106,7 @@ static void test_version(void **state)
 	struct sl_writes writes = { 0 }, *batch = &writes;
 	struct sl_error e = { 0 };
 	struct sl_store *store;
-	char path[128];
+	char path[128], text[128];
 
 	(void)state;
 	must_open(HEAD DEDUPE);
@@ -114,12 +114,14 @@ static void test_version(void **state)
 	snprintf(path, sizeof path, "%s/store", folder);
 	store = sl_store_rocksdb(path, &e);
 	assert_non_null(store);
-	sl_writes_put(&writes, (struct sl_bytes){ "v", 1 }, (struct sl_bytes){ "\7\0\0\0\0\0\0\0", 8 });
+	sl_writes_put(&writes, (struct sl_bytes){ "v", 1 }, (struct sl_bytes){ "\115\0\0\0\0\0\0\0", 8 });
 	assert_true(store->ops->write(store, &batch, 1, true, &e));
 	sl_writes_release(&writes);
 	store->ops->free(store);
-	must_refuse(HEAD DEDUPE, SL_STOP,
-		    "has version 7, this program reads version 1: use the sluice release that wrote it");
+	snprintf(text, sizeof text,
+		 "has version 77, this program reads version %d: use the sluice release that wrote it",
+		 SL_DATA_VERSION);
+	must_refuse(HEAD DEDUPE, SL_STOP, text);
 }
 
 static void test_shape(void **state)
