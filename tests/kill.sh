@@ -98,7 +98,7 @@ same() { # what, wanted folder, found folder
 
 echo "kill.sh: seed $seed, $pairs pairs, $kills kills"
 "$sample" --pairs 2500 --seed 3 --gold-share 0.3 -o "$dir/first" >/dev/null
-"$sample" --pairs "$pairs" --seed "$((seed + 100))" --gold-share 0 -o "$dir/second" >/dev/null
+"$sample" --pairs "$pairs" --seed "$((seed + 100))" --gold-share 0.1 -o "$dir/second" >/dev/null
 
 # -- ingest ---------------------------------------------------------------------------
 began=$(now_ms)
@@ -120,6 +120,8 @@ echo "kill.sh: ingest: $lives kills within $span ms each, $done_ folders, all th
 ingest "$dir/base" --gold "$dir/first/gold.jsonl" >/dev/null 2>&1
 ingest "$dir/base" "$dir/first/raw.jsonl" >/dev/null 2>&1
 "$sluice" run -t "$topology" --data "$dir/base" --until-idle >"$dir/out" 2>&1
+# New gold pairs too: a frozen run writes them to the table and must not look at them, restarted or not.
+ingest "$dir/base" --gold "$dir/second/gold.jsonl" >/dev/null 2>&1
 ingest "$dir/base" "$dir/second/raw.jsonl" >/dev/null 2>&1
 
 cp -a "$dir/base" "$dir/wanted"

@@ -79,8 +79,9 @@ struct sl_trial *sl_trial_case_new(const struct sl_trial_case *c, struct sl_topo
 		t->twins = sl_twins_new(1);
 		t->twins->sync_late = c->sync_late;
 	}
+	t->freeze = c->freeze && !c->feed; /* a folder that was fed before: the pins are there */
 	must(open_runtime(t), t);
-	if (c->freeze) {
+	if (c->freeze && !t->freeze) {
 		must(!c->feed_first || c->feed_first(t, c->arg), t);
 		must(sl_trial_finish(t, 0) == SL_TRIAL_IDLE, t);
 		t->freeze = true;

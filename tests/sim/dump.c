@@ -63,7 +63,7 @@ static bool dump_topic(struct sl_runtime *rt, int topic, struct sl_error *e)
 
 int main(int argc, char **argv)
 {
-	struct sl_runtime_options options = { .freeze = true };
+	struct sl_runtime_options options = { 0 };
 	struct sl_error e = { 0 };
 	struct sl_topology *t;
 	struct sl_runtime *rt = NULL;
