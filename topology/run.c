@@ -23,6 +23,7 @@ enum state { QUIET, READY, RUNNING, COMMITTING, CALLS, WAITING, BACKOFF };
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MOST_MS 5000
+#define DRAIN_MS 30000
 #define LOOK_AGAIN_MS 2000
 
 struct sl_scheduler {
@@ -399,6 +400,29 @@ static bool over(struct sl_scheduler *s, bool until_idle, enum sl_run_end *end, 
 	return true;
 }
 
+/* Under the lock, workers gone: calls in flight are paid for, so wait for their answers, which go into the
+ * memo, and leave with none open. Bounded: who does not answer is asked again after the restart. */
+static void drain(struct sl_scheduler *s)
+{
+	int64_t last_ns = sl_monotonic_ns() + DRAIN_MS * 1000000LL;
+	struct sl_error e;
+	size_t open, flying;
+
+	do {
+		flying = 0;
+		for (size_t i = 0; i < s->rt->unit_count; i++)
+			flying += sl_calls_in_flight(s->rt->units[i]->calls);
+		if (flying)
+			sl_cond_wait_ms(&s->main, &s->lock, 20);
+	} while (flying && sl_monotonic_ns() < last_ns);
+	if (flying)
+		sl_log(SL_LOG_WARN, NULL, "%zu calls were not answered within %d s: they will be asked again", flying,
+		       DRAIN_MS / 1000);
+	for (size_t i = 0; i < s->rt->unit_count; i++)
+		if (!sl_calls_settle(s->rt->units[i]->calls, &open, &e))
+			sl_log(SL_LOG_WARN, NULL, "%s", e.text);
+}
+
 enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_options *options, struct sl_error *e)
 {
 	struct sl_scheduler *s = rt->scheduler;
@@ -448,6 +472,8 @@ enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_option
 	if (!rt->options.freeze)
 		sl_thread_join(train_thread);
 	sl_lock(&s->lock);
+	if (!s->failed)
+		drain(s);
 	s->on = false;
 	s->ready_count = s->commit_count = 0;
 	for (size_t i = 0; i < rt->unit_count; i++) {

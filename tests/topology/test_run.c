@@ -456,6 +456,37 @@ static void answers_from_another_thread(void **state)
 	tear_down(&b);
 }
 
+static struct sl_runtime *to_stop;
+
+static void stop_now(void)
+{
+	sl_runtime_stop(to_stop);
+}
+
+/* A stop with calls in flight waits for their answers and keeps them: none is open afterwards, none asked twice. */
+static void stop_drains_the_calls(void **state)
+{
+	struct bench b;
+	struct sl_error e;
+	struct sl_buf status = { 0 };
+
+	(void)state;
+	set_up(&b, "topology: t\npartitions: 2\nendpoints: { oracle: { url: \"scripted:\" } }\nsteps:\n"
+		   "  - name: asker\n    from: pairs.raw\n    to: { yes: yes, unclear: unclear, failed: failed }\n"
+		   "    batch_max: 500\n"
+		   "topics:\n  pairs.raw: { partitions: 2 }\n");
+	to_stop = b.t->rt;
+	before_answer = stop_now;
+	assert_int_equal(run(&b, &e), SL_RUN_STOPPED);
+	assert_true(sl_runtime_status(b.t->rt, &status, &e));
+	assert_non_null(strstr(sl_buf_text(&status), "\"in_flight\":0"));
+	sl_buf_release(&status);
+	again(&b);
+	assert_int_equal(run(&b, &e), SL_RUN_IDLE);
+	assert_int_equal(records(&b, "yes") + records(&b, "unclear") + records(&b, "failed"), PAIRS);
+	tear_down(&b);
+}
+
 static void *feed_more(void *arg)
 {
 	struct bench *b = arg, mine = *b;
@@ -547,6 +578,7 @@ int main(void)
 		cmocka_unit_test(table_moves_while_asking),
 		cmocka_unit_test(failing_steps),
 		cmocka_unit_test(answers_from_another_thread),
+		cmocka_unit_test(stop_drains_the_calls),
 		cmocka_unit_test(fed_and_read_while_running),
 		cmocka_unit_test(a_folder_has_one_owner),
 		cmocka_unit_test(steps_left_out_keep_their_input),
