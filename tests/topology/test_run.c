@@ -456,11 +456,22 @@ static void answers_from_another_thread(void **state)
 	tear_down(&b);
 }
 
-static struct sl_runtime *to_stop;
+/* The phone asks for a stop and holds its first answer back: did the run return without it? */
+static struct holder {
+	struct sl_runtime *rt;
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	bool returned, without_answer;
+} holder;
 
-static void stop_now(void)
+static void stop_and_hold(void)
 {
-	sl_runtime_stop(to_stop);
+	sl_runtime_stop(holder.rt);
+	sl_lock(&holder.lock);
+	if (!holder.returned)
+		sl_cond_wait_ms(&holder.changed, &holder.lock, 500);
+	holder.without_answer = holder.returned;
+	sl_unlock(&holder.lock);
 }
 
 /* A stop with calls in flight waits for their answers and keeps them: none is open afterwards, none asked twice. */
@@ -475,15 +486,24 @@ static void stop_drains_the_calls(void **state)
 		   "  - name: asker\n    from: pairs.raw\n    to: { yes: yes, unclear: unclear, failed: failed }\n"
 		   "    batch_max: 500\n"
 		   "topics:\n  pairs.raw: { partitions: 2 }\n");
-	to_stop = b.t->rt;
-	before_answer = stop_now;
+	holder = (struct holder){ .rt = b.t->rt };
+	sl_mutex_init(&holder.lock);
+	sl_cond_init(&holder.changed);
+	before_answer = stop_and_hold;
 	assert_int_equal(run(&b, &e), SL_RUN_STOPPED);
+	sl_lock(&holder.lock);
+	holder.returned = true;
+	sl_cond_signal(&holder.changed);
+	sl_unlock(&holder.lock);
 	assert_true(sl_runtime_status(b.t->rt, &status, &e));
 	assert_non_null(strstr(sl_buf_text(&status), "\"in_flight\":0"));
 	sl_buf_release(&status);
-	again(&b);
+	again(&b); /* and with that the phone is gone: it has said all it had to say */
+	assert_false(holder.without_answer);
 	assert_int_equal(run(&b, &e), SL_RUN_IDLE);
 	assert_int_equal(records(&b, "yes") + records(&b, "unclear") + records(&b, "failed"), PAIRS);
+	sl_cond_destroy(&holder.changed);
+	sl_mutex_destroy(&holder.lock);
 	tear_down(&b);
 }
 
