@@ -53,15 +53,15 @@ struct sl_list {
 struct sl_option {
 	const char *name;
 	enum sl_option_type type;
-	size_t offset;         /* of the field in self */
-	const char *value;     /* default, as it would be written; NULL: required */
-	double least, most;    /* allowed range of numbers; both 0: any */
+	size_t offset;            /* of the field in self */
+	const char *value;        /* default, as it would be written; NULL: required */
+	double least, most;       /* allowed range of numbers; both 0: any */
 	const char *const *words; /* allowed texts, NULL-ended; NULL: any */
-	bool shapes_store;     /* hashed into the store: a change needs a rebuild */
-	const char *unit;      /* for people: "pairs", "words"; NULL when the type says it */
+	bool shapes_store;        /* hashed into the store: a change needs a rebuild */
+	const char *unit;         /* for people: "pairs", "words"; NULL when the type says it */
 	const char *help;
-	const char *follows;   /* an operator whose option of this name gives the value when a step of it is in
-	                          the topology and this step does not say; NULL: none */
+	const char *follows; /* an operator whose option of this name gives the value when a step of it is in
+				the topology and this step does not say; NULL: none */
 };
 
 struct sl_store_def {
@@ -70,16 +70,16 @@ struct sl_store_def {
 };
 
 struct sl_operator {
-	const char *name;    /* the word that topology files use */
-	const char *version; /* stamped into the trail: change it with behaviour */
-	const char *help;    /* one line */
-	const struct sl_option *options;    /* ends at a NULL name; NULL: none */
-	const char *const *ports;           /* NULL-ended; index = port */
-	const struct sl_store_def *stores;  /* ends at a NULL name; NULL: none; index = store */
-	const char *const *tables;          /* NULL-ended; NULL: none; index = table; names a role
-	                                       that the topology binds to a topic */
-	size_t self_size;                   /* allocated, zeroed and filled from the options */
-	int64_t tick_every_ms;              /* of stream time; 0: no tick */
+	const char *name;                  /* the word that topology files use */
+	const char *version;               /* stamped into the trail: change it with behaviour */
+	const char *help;                  /* one line */
+	const struct sl_option *options;   /* ends at a NULL name; NULL: none */
+	const char *const *ports;          /* NULL-ended; index = port */
+	const struct sl_store_def *stores; /* ends at a NULL name; NULL: none; index = store */
+	const char *const *tables;         /* NULL-ended; NULL: none; index = table; names a role
+					      that the topology binds to a topic */
+	size_t self_size;                  /* allocated, zeroed and filled from the options */
+	int64_t tick_every_ms;             /* of stream time; 0: no tick */
 
 	/* Only process is required. Each returns SL_OK or what sl_fail returned. */
 	enum sl_verdict (*open)(struct sl_task *, void *self);
@@ -149,7 +149,7 @@ struct sl_call {
 	uint32_t sample; /* 0, 1, ... for several samples of one question */
 };
 struct sl_answer {
-	int status;      /* HTTP status; 0 not settled yet; -1 gave up, see why */
+	int status; /* HTTP status; 0 not settled yet; -1 gave up, see why */
 	const char *why;
 	struct sl_bytes body;
 };
@@ -161,7 +161,7 @@ struct sl_answer sl_answer(struct sl_task *, uint32_t call);
  * then in the data folder. Returns the path, valid until the callback returns. */
 const char *sl_task_path(struct sl_task *, const char *path);
 
-void *sl_alloc(struct sl_task *, size_t size); /* not zeroed; freed when the callback returns */
+void *sl_alloc(struct sl_task *, size_t size);    /* not zeroed; freed when the callback returns */
 struct sl_arena *sl_task_arena(struct sl_task *); /* the same memory as an arena */
 
 /* Return what this returns. SL_WAIT names what is missing: the task sleeps until

@@ -18,15 +18,15 @@
 
 /* A version of a model, announced in the `models` topic, keyed by name. */
 struct sl_model_record {
-	struct sl_bytes name; /* gold, best, final */
-	int64_t version;      /* the champion's; from 1; 0: announced absent, go on without */
-	struct sl_bytes uri;  /* folder of the champion, relative to the data folder, or absolute */
+	struct sl_bytes name;   /* gold, best, final */
+	int64_t version;        /* the champion's; from 1; 0: announced absent, go on without */
+	struct sl_bytes uri;    /* folder of the champion, relative to the data folder, or absolute */
 	struct sl_bytes sha256; /* of its weights */
 	int64_t size_bytes;
-	int64_t sequence;       /* one more for every announcement of this name */
+	int64_t sequence;            /* one more for every announcement of this name */
 	int64_t candidate, previous; /* the other aliases; 0 none */
-	struct sl_bytes reason; /* "trained: 1000 new pairs", "rolled back by hand" */
-	struct sl_bytes report; /* JSON: accuracy with interval, baselines, counts */
+	struct sl_bytes reason;      /* "trained: 1000 new pairs", "rolled back by hand" */
+	struct sl_bytes report;      /* JSON: accuracy with interval, baselines, counts */
 };
 
 extern const char sl_pair_schema_json[];  /* schemas/pair.avsc, compiled in */

@@ -20,8 +20,8 @@ struct sl_line {
 	int64_t number;       /* from 1 */
 	uint64_t start, end;  /* decompressed positions; end is behind the newline */
 	bool too_long;
-	bool unended;         /* the file ends without a newline here */
-	struct sl_id hash;    /* of the whole line, set when too_long */
+	bool unended;      /* the file ends without a newline here */
+	struct sl_id hash; /* of the whole line, set when too_long */
 };
 
 /* "-" is standard input. NULL on failure. */

@@ -77,7 +77,7 @@ struct sl_vectors {
 /* A gold pair shown to the judge. */
 struct sl_exemplar {
 	struct sl_id id;
-	double similarity;    /* cosine of the context vectors */
+	double similarity;     /* cosine of the context vectors */
 	struct sl_bytes label; /* the human's verdict: "chosen" */
 	struct sl_attributes attributes;
 };
@@ -96,7 +96,7 @@ struct sl_vote {
 	struct sl_bytes judge; /* back-end and model, "nearest" */
 	struct sl_bytes order; /* which answer was Candidate 1: chosen, rejected */
 	struct sl_bytes verdict;
-	double confidence;       /* of the verdict, 0.5 to 1; NaN unknown */
+	double confidence;          /* of the verdict, 0.5 to 1; NaN unknown */
 	struct sl_bytes difference; /* what sets the answers apart, in the judge's words */
 	int64_t tokens;
 	int64_t micro_dollars;
@@ -114,7 +114,7 @@ struct sl_decision {
 	bool present;
 	struct sl_bytes action; /* keep, flip, undecided, discard */
 	struct sl_bytes why;
-	double p_label; /* P(the arrived label is right); NaN unknown */
+	double p_label;   /* P(the arrived label is right); NaN unknown */
 	int64_t revision; /* from 0; a higher one replaces a lower one of the same id */
 };
 

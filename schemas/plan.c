@@ -105,8 +105,8 @@ static const struct sl_field *field_named(const struct sl_record_type *r, const 
 	return NULL;
 }
 
-static bool compile_record(struct compiler *c, struct sl_node *n, avro_schema_t schema, const struct sl_record_type *record,
-			   int depth)
+static bool compile_record(struct compiler *c, struct sl_node *n, avro_schema_t schema,
+			   const struct sl_record_type *record, int depth)
 {
 	n->inner_count = avro_schema_record_size(schema);
 	n->inner = sl_arena_alloc(&c->d->nodes, n->inner_count * sizeof *n->inner);

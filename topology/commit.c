@@ -197,8 +197,7 @@ bool sl_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_
 	if (!sync_logs(rt, &ends, e))
 		goto broken;
 	batches[n++] = &ends;
-	if (sl_fault(rt, "commit.write", e) ||
-	    !rt->store->ops->write(rt->store, batches, n, rt->topology->durable, e))
+	if (sl_fault(rt, "commit.write", e) || !rt->store->ops->write(rt->store, batches, n, rt->topology->durable, e))
 		goto broken;
 	if (sl_fault(rt, "commit.publish", e) || !publish(rt, published, e))
 		goto broken;
@@ -249,7 +248,8 @@ const struct sl_record *sl_reader_next(struct sl_reader *r, struct sl_error *e)
 		if (r->cursor.offset >= r->end)
 			return NULL;
 		if (!sl_log_read(r->rt->topics[r->topic].logs[r->partition], &r->cursor, r->end,
-				 sizeof r->records / sizeof *r->records, 256u << 10, &r->bytes, r->records, &r->count, e))
+				 sizeof r->records / sizeof *r->records, 256u << 10, &r->bytes, r->records, &r->count,
+				 e))
 			return NULL;
 	}
 	return &r->records[r->at++];

@@ -18,7 +18,7 @@ struct sl_disk_ops {
 	bool (*write)(struct sl_disk_file *, uint64_t at, const void *data, size_t size, struct sl_error *);
 	/* Up to `size` bytes; *got is less only at the end of the file. */
 	bool (*read)(struct sl_disk_file *, uint64_t at, void *data, size_t size, size_t *got, struct sl_error *);
-	bool (*sync)(struct sl_disk_file *, struct sl_error *); /* data and length */
+	bool (*sync)(struct sl_disk_file *, struct sl_error *);               /* data and length */
 	bool (*cut)(struct sl_disk_file *, uint64_t size, struct sl_error *); /* durable */
 	bool (*size)(struct sl_disk_file *, uint64_t *size, struct sl_error *);
 	void (*close)(struct sl_disk_file *);

@@ -98,8 +98,7 @@ static bool write_file(struct sl_disk_file *file, uint64_t at, const void *data,
 	return true;
 }
 
-static bool read_file(struct sl_disk_file *file, uint64_t at, void *data, size_t size, size_t *got,
-		      struct sl_error *e)
+static bool read_file(struct sl_disk_file *file, uint64_t at, void *data, size_t size, size_t *got, struct sl_error *e)
 {
 	struct file *f = (struct file *)file;
 	uint8_t *p = data;

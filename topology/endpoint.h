@@ -12,9 +12,9 @@
 
 struct sl_outcall {
 	const char *model;
-	struct sl_bytes body;  /* stays valid until done */
+	struct sl_bytes body; /* stays valid until done */
 	uint32_t sample;
-	struct sl_id key;      /* hash of (model, body, sample) */
+	struct sl_id key; /* hash of (model, body, sample) */
 	void *owner;
 	/* status: HTTP status, or -1 gave up; body and why are copied before it returns. */
 	void (*done)(struct sl_outcall *, int status, struct sl_bytes body, const char *why);

@@ -21,12 +21,12 @@
 #define SL_DATA_VERSION 2
 
 struct sl_topic_state {
-	struct sl_log **logs;        /* per partition; NULL for an inlined topic */
-	_Atomic int64_t *ends;       /* committed */
-	_Atomic int64_t *starts;     /* first offset kept */
-	struct sl_table *table;      /* NULL: no step reads it as a table */
-	int64_t *applied;            /* per partition: records in the table */
-	bool *touched;               /* in the commit under way */
+	struct sl_log **logs;    /* per partition; NULL for an inlined topic */
+	_Atomic int64_t *ends;   /* committed */
+	_Atomic int64_t *starts; /* first offset kept */
+	struct sl_table *table;  /* NULL: no step reads it as a table */
+	int64_t *applied;        /* per partition: records in the table */
+	bool *touched;           /* in the commit under way */
 };
 
 struct sl_scheduler; /* run.c */
@@ -50,8 +50,8 @@ struct sl_runtime {
 	struct sl_topic_state *topics;
 	struct sl_unit **units;
 	size_t unit_count;
-	pthread_mutex_t commit_lock; /* one commit at a time; appends and ends */
-	bool broken;                 /* a commit failed half-way: nothing more is committed */
+	pthread_mutex_t commit_lock;    /* one commit at a time; appends and ends */
+	bool broken;                    /* a commit failed half-way: nothing more is committed */
 	struct sl_scheduler *scheduler; /* always there; on while sl_runtime_run is */
 	struct sl_training *training;
 	_Atomic int stop;

@@ -19,7 +19,7 @@
 #define TOMBSTONE 0xffffffffu
 
 struct segment {
-	int64_t first; /* offset of its first record */
+	int64_t first;         /* offset of its first record */
 	_Atomic uint64_t size; /* bytes, the buffered ones of the last segment included; one writer */
 	struct sl_disk_file *file;
 	int users; /* readers inside; guarded by the lock */
@@ -31,7 +31,7 @@ struct sl_log {
 	struct sl_disk *disk;
 	char *folder;
 	int64_t segment_bytes;
-	int64_t next; /* offset of the next record */
+	int64_t next;         /* offset of the next record */
 	pthread_mutex_t lock; /* the list below */
 	struct segment **segments;
 	size_t count, capacity;
@@ -140,8 +140,8 @@ static bool recover(struct sl_log *log, struct sl_log_end end, struct found *f, 
 			continue;
 		if (s->size < end.bytes)
 			return sl_error_set(e, SL_STOP,
-					    "segment %" PRId64 " of '%s' has %" PRIu64 " bytes, expected at least %" PRIu64
-					    ": the file was cut from outside",
+					    "segment %" PRId64 " of '%s' has %" PRIu64
+					    " bytes, expected at least %" PRIu64 ": the file was cut from outside",
 					    s->first, log->folder, s->size, end.bytes);
 		if (s->size > end.bytes && !s->file->ops->cut(s->file, end.bytes, e))
 			return false;
@@ -368,8 +368,8 @@ static const char *frame_parse(const uint8_t *p, size_t size, struct sl_record *
 	r->time_ms = (int64_t)sl_get_le64(p + 16);
 	r->key = (struct sl_bytes){ p + HEAD, key };
 	r->headers = (struct sl_bytes){ p + HEAD + key, headers };
-	r->value = value == TOMBSTONE ? (struct sl_bytes){ NULL, 0 } :
-					(struct sl_bytes){ p + HEAD + key + headers, value };
+	r->value = value == TOMBSTONE ? (struct sl_bytes){ NULL, 0 }
+				      : (struct sl_bytes){ p + HEAD + key + headers, value };
 	return NULL;
 }
 
@@ -445,8 +445,8 @@ bool sl_log_read(struct sl_log *log, struct sl_cursor *cursor, int64_t end, size
 		struct segment *s = segment_hold(log, cursor->offset);
 
 		if (!s)
-			return sl_error_set(e, SL_STOP, "offset %" PRId64 " of '%s' is not kept any more", cursor->offset,
-					    log->folder);
+			return sl_error_set(e, SL_STOP, "offset %" PRId64 " of '%s' is not kept any more",
+					    cursor->offset, log->folder);
 		if (!cursor->placed || cursor->segment != s->first)
 			done = place(log, s, cursor, e);
 		done = done && read_segment(log, s, cursor, end, record_max, bytes_max, bytes, records, count, e);

@@ -30,9 +30,9 @@ struct sl_record {
 /* The recorded end: the next offset, and where it lies. */
 struct sl_log_end {
 	int64_t offset;
-	int64_t segment;  /* first offset of the last segment */
-	uint64_t bytes;   /* size of the last segment */
-	int64_t start;    /* first offset still kept */
+	int64_t segment; /* first offset of the last segment */
+	uint64_t bytes;  /* size of the last segment */
+	int64_t start;   /* first offset still kept */
 };
 
 struct sl_log;

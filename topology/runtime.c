@@ -40,8 +40,8 @@ static bool lock_folder(struct sl_runtime *rt, struct sl_error *e)
 		n = pread(rt->lock_fd, pid, sizeof pid - 1, 0);
 		if (n > 0)
 			pid[strcspn(pid, "\n")] = 0;
-		return sl_error_set(e, SL_RETRY, "data folder '%s' is in use by process %s (it holds '%s')", rt->data, pid,
-				    path);
+		return sl_error_set(e, SL_RETRY, "data folder '%s' is in use by process %s (it holds '%s')", rt->data,
+				    pid, path);
 	}
 	n = snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
 	if (ftruncate(rt->lock_fd, 0) != 0 || pwrite(rt->lock_fd, pid, (size_t)n, 0) != n)
@@ -60,7 +60,8 @@ static bool check_input(struct sl_runtime *rt, const struct sl_step *step, struc
 	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
 	if (done && found && !sl_bytes_equal(sl_buf_bytes(&value), topic))
 		done = sl_error_set(e, SL_STOP,
-				    "step '%s' read topic '%s' when '%s' was written, and '%s' in the topology: give the step a new "
+				    "step '%s' read topic '%s' when '%s' was written, and '%s' in the topology: give "
+				    "the step a new "
 				    "name (it begins anew), or put the topic back",
 				    step->name, sl_buf_text(&value), rt->data, rt->topology->topics[step->from].name);
 	if (done && !found)
@@ -84,7 +85,8 @@ static bool check_shape(struct sl_runtime *rt, struct sl_error *e)
 	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
 	if (done && found && (value.size != 8 || sl_get_le64(value.data) != SL_DATA_VERSION))
 		done = sl_error_set(e, SL_STOP,
-				    "data folder '%s' has version %" PRIu64 ", this program reads version %d: use the sluice "
+				    "data folder '%s' has version %" PRIu64
+				    ", this program reads version %d: use the sluice "
 				    "release that wrote it, or ingest into a new folder",
 				    rt->data, value.size == 8 ? sl_get_le64(value.data) : 0, SL_DATA_VERSION);
 	if (done && !found) {
@@ -98,7 +100,8 @@ static bool check_shape(struct sl_runtime *rt, struct sl_error *e)
 		done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
 		if (done && found && (value.size != 8 || sl_get_le64(value.data) != step->shape))
 			done = sl_error_set(e, SL_STOP,
-					    "the options that shape the stores of step '%s' have changed since '%s' was written: put "
+					    "the options that shape the stores of step '%s' have changed since '%s' "
+					    "was written: put "
 					    "them back, or ingest into a new data folder (sluice plan shows them)",
 					    step->name, rt->data);
 		if (done && !found) {
@@ -126,7 +129,8 @@ static bool recorded_end(struct sl_runtime *rt, const char *topic, int32_t parti
 	sl_key_partition(&key, partition);
 	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
 	if (done && found && value.size != 24)
-		done = sl_error_set(e, SL_STOP, "the end of topic '%s' has %zu bytes, expected 24: the store is damaged", topic,
+		done = sl_error_set(e, SL_STOP,
+				    "the end of topic '%s' has %zu bytes, expected 24: the store is damaged", topic,
 				    value.size);
 	if (done && found) {
 		end->offset = (int64_t)sl_get_le64(value.data);
@@ -156,7 +160,8 @@ static bool committed_offset(struct sl_runtime *rt, const char *step, int32_t pa
 }
 
 /* How far the slowest of all steps that ever read the topic is; *end where nobody did. */
-static bool slowest_reader(struct sl_runtime *rt, const char *topic, int32_t partition, int64_t *end, struct sl_error *e)
+static bool slowest_reader(struct sl_runtime *rt, const char *topic, int32_t partition, int64_t *end,
+			   struct sl_error *e)
 {
 	struct sl_store_scan *scan = rt->store->ops->scan(rt->store, (struct sl_bytes){ "r", 1 });
 	struct sl_bytes key, value;
@@ -187,7 +192,8 @@ static bool check_unread(struct sl_runtime *rt, struct sl_error *e)
 	while (done && rt->store->ops->next(scan, &key, &value, e)) {
 		const char *name = (const char *)key.data + 1;
 		const uint8_t *tail = (const uint8_t *)name + strlen(name) + 1;
-		int32_t partition = (int32_t)((uint32_t)tail[0] << 24 | (uint32_t)tail[1] << 16 | (uint32_t)tail[2] << 8 | tail[3]);
+		int32_t partition =
+			(int32_t)((uint32_t)tail[0] << 24 | (uint32_t)tail[1] << 16 | (uint32_t)tail[2] << 8 | tail[3]);
 		int64_t end = (int64_t)sl_get_le64(value.data), read = end;
 		int topic = sl_topology_topic(rt->topology, name);
 		const struct sl_topic *t = topic >= 0 ? &rt->topology->topics[topic] : NULL;
@@ -196,16 +202,19 @@ static bool check_unread(struct sl_runtime *rt, struct sl_error *e)
 			continue;
 		if (t && !t->inlined) {
 			done = sl_error_set(e, SL_STOP,
-					    "topic '%s' has %d or more partitions in '%s', %d in the topology: partitions cannot be taken "
-					    "away", name, (int)partition + 1, rt->data, (int)t->partitions);
+					    "topic '%s' has %d or more partitions in '%s', %d in the topology: "
+					    "partitions cannot be taken "
+					    "away",
+					    name, (int)partition + 1, rt->data, (int)t->partitions);
 			break;
 		}
 		done = slowest_reader(rt, name, partition, &read, e);
 		if (done && read < end)
-			done = sl_error_set(e, SL_STOP,
-					    "topic '%s' is %s in the topology but has %" PRId64
-					    " unread records in partition %d: run the old topology with --until-idle first",
-					    name, t ? "inlined" : "missing", end - read, (int)partition);
+			done = sl_error_set(
+				e, SL_STOP,
+				"topic '%s' is %s in the topology but has %" PRId64
+				" unread records in partition %d: run the old topology with --until-idle first",
+				name, t ? "inlined" : "missing", end - read, (int)partition);
 	}
 	rt->store->ops->end(scan);
 	return done && e->verdict == SL_OK;
@@ -494,8 +503,9 @@ bool sl_runtime_fetch(struct sl_runtime *rt, int topic, int32_t partition, int64
 	if (topic < 0 || (size_t)topic >= rt->topology->topic_count || !rt->topics[topic].logs)
 		return sl_error_set(e, SL_STOP, "there is no such stored topic");
 	if (partition < 0 || partition >= rt->topology->topics[topic].partitions)
-		return sl_error_set(e, SL_STOP, "topic '%s' has partitions 0 to %d, not %d", rt->topology->topics[topic].name,
-				    (int)rt->topology->topics[topic].partitions - 1, (int)partition);
+		return sl_error_set(e, SL_STOP, "topic '%s' has partitions 0 to %d, not %d",
+				    rt->topology->topics[topic].name, (int)rt->topology->topics[topic].partitions - 1,
+				    (int)partition);
 	state = &rt->topics[topic];
 	*end = atomic_load(&state->ends[partition]);
 	if (offset < atomic_load(&state->starts[partition]))
@@ -605,8 +615,8 @@ bool sl_runtime_ingest(struct sl_runtime *rt, const struct sl_ingest_append *a, 
 	sl_lock(&one_at_a_time); /* the mark is read and written by nobody else between */
 	done = sl_runtime_ingest_mark(rt, a->source, a->head, mark, e);
 	if (done && memcmp(mark, &a->before, sizeof *mark) != 0)
-		done = sl_error_set(e, SL_RETRY, "the file is ingested up to byte %" PRIu64 ", not %" PRIu64, mark->position,
-				    a->before.position);
+		done = sl_error_set(e, SL_RETRY, "the file is ingested up to byte %" PRIu64 ", not %" PRIu64,
+				    mark->position, a->before.position);
 	done = done && frames_records(a->pairs, &appends[0], e) && frames_records(a->ties, &appends[1], e) &&
 	       frames_records(a->dead, &appends[2], e);
 	if (done) {

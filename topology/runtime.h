@@ -23,8 +23,8 @@
 struct sl_runtime;
 
 struct sl_runtime_options {
-	const char *data;    /* folder; NULL: the topology's */
-	bool freeze;         /* pin models and tables as they are at open; no training */
+	const char *data;        /* folder; NULL: the topology's */
+	bool freeze;             /* pin models and tables as they are at open; no training */
 	const char *const *only; /* step names whose tasks run; NULL: all */
 	size_t only_count;
 	/* For tests; NULL: the real ones below `data`, with the lock taken. Borrowed. */
@@ -93,9 +93,9 @@ bool sl_runtime_fetch(struct sl_runtime *rt, int topic, int32_t partition, int64
 
 /* How far a file has been ingested, kept with the records in one commit. */
 struct sl_ingest_mark {
-	uint64_t position;   /* decompressed bytes done */
+	uint64_t position;                   /* decompressed bytes done */
 	int64_t lines, pairs, ties, invalid; /* totals of this file */
-	uint64_t hash;       /* running XXH3-64 chain over the lines done: tells a changed file */
+	uint64_t hash;                       /* running XXH3-64 chain over the lines done: tells a changed file */
 };
 /* One append by ingest: frames for the entry topic, the ties topic and dead.ingest,
  * and the mark before and after. Refused (SL_RETRY, with the mark found in *mark) unless
@@ -120,7 +120,8 @@ bool sl_runtime_append(struct sl_runtime *rt, int topic, const struct sl_record 
 /* {"topology","running","steps":[{"name","in","lag","state","wait","dead","dead_codes","ports":[...]}],
  *  "topics":[{"name","records","bytes"}],"models":[...],"ingest":{"lines","pairs","ties","invalid"},
  *  "process":{...}}. Counts are of all time; "open_cpu_ns" (open), "cpu_ns" (the other callbacks)
- *  and "read_cpu_ns" (reading and decoding the input) of a step, and "process", are since this process opened the folder. */
+ *  and "read_cpu_ns" (reading and decoding the input) of a step, and "process", are since this process opened the
+ * folder. */
 bool sl_runtime_status(struct sl_runtime *rt, struct sl_buf *json, struct sl_error *e) SL_MUST_CHECK;
 /* Prometheus text. */
 bool sl_runtime_metrics(struct sl_runtime *rt, struct sl_buf *text, struct sl_error *e) SL_MUST_CHECK;

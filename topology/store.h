@@ -44,7 +44,8 @@ struct sl_store_ops {
 	bool (*next)(struct sl_store_scan *, struct sl_bytes *key, struct sl_bytes *value, struct sl_error *);
 	void (*end)(struct sl_store_scan *);
 	/* All or nothing; durable: survives power loss when it returns. */
-	bool (*write)(struct sl_store *, struct sl_writes *const *batches, size_t count, bool durable, struct sl_error *);
+	bool (*write)(struct sl_store *, struct sl_writes *const *batches, size_t count, bool durable,
+		      struct sl_error *);
 	void (*free)(struct sl_store *);
 };
 

@@ -18,10 +18,10 @@
 #include <pthread.h>
 
 struct sl_table_entry {
-	struct sl_bytes key, value;  /* value.data NULL: deleted */
-	int64_t version;             /* from 1 */
+	struct sl_bytes key, value;   /* value.data NULL: deleted */
+	int64_t version;              /* from 1 */
 	struct sl_table_entry *older; /* the same key before */
-	int64_t superseded;          /* version of the next entry with this key; 0: none */
+	int64_t superseded;           /* version of the next entry with this key; 0: none */
 };
 
 struct sl_table {

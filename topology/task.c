@@ -247,7 +247,8 @@ static void emit(struct sl_task *t, int port, const struct sl_pair *p, struct sl
 	r.key = to->compacted || copy.decision.present ? sl_id_bytes(&copy.id) : sl_id_bytes(&copy.group);
 	partition = sl_partition_of(sl_id_bytes(&copy.group), to->partitions);
 	if (r.value.size > (size_t)topology->record_max_bytes) {
-		char *why = sl_arena_print(&u->arena, "too large: %zu bytes after step '%s', the limit is %lld (limits.record)",
+		char *why = sl_arena_print(&u->arena,
+					   "too large: %zu bytes after step '%s', the limit is %lld (limits.record)",
 					   r.value.size, t->step->name, (long long)topology->record_max_bytes);
 		struct sl_bytes value = sl_arena_bytes(&u->arena, r.value);
 
@@ -351,8 +352,8 @@ bool sl_get(struct sl_task *t, int store, struct sl_bytes key, struct sl_bytes *
 	if (!u->rt->store->ops->get(u->rt->store, key, &found_value, &found, &u->error))
 		fail(t);
 	else if (found)
-		*value = sl_arena_bytes(&u->arena, found_value.data ? sl_buf_bytes(&found_value) :
-								       (struct sl_bytes){ "", 0 });
+		*value = sl_arena_bytes(&u->arena,
+					found_value.data ? sl_buf_bytes(&found_value) : (struct sl_bytes){ "", 0 });
 	sl_buf_release(&found_value);
 	return found;
 }

@@ -47,10 +47,10 @@ struct sl_task {
 	size_t inbox_count, inbox_capacity;
 	const struct sl_pair *batch; /* while in a callback */
 	size_t batch_count;
-	int64_t *table_versions; /* pinned for the transaction */
-	char *table_stamp;       /* "gold=120 models=3", of the transaction */
-	bool asking;             /* inside ask() */
-	int64_t ticked_ms;       /* stream time of the last tick */
+	int64_t *table_versions;   /* pinned for the transaction */
+	char *table_stamp;         /* "gold=120 models=3", of the transaction */
+	bool asking;               /* inside ask() */
+	int64_t ticked_ms;         /* stream time of the last tick */
 	struct sl_stage_scan scan; /* at most one open scan */
 	bool scanning, scanning_table;
 	int scan_table;
@@ -65,15 +65,15 @@ struct sl_unit {
 	struct sl_task *tasks; /* the head first, in dependency order */
 	size_t task_count;
 	int32_t partition;
-	int64_t committed;  /* next input offset by the last commit */
-	int64_t position;   /* next input offset to play */
-	int64_t stream_ms;  /* largest record time played */
+	int64_t committed; /* next input offset by the last commit */
+	int64_t position;  /* next input offset to play */
+	int64_t stream_ms; /* largest record time played */
 	struct sl_cursor cursor;
 	/* the batch */
 	struct sl_buf bytes;
 	struct sl_record *records;
 	struct sl_pair *pairs;
-	size_t *of_record;  /* pair to record */
+	size_t *of_record; /* pair to record */
 	size_t count, pair_count;
 	bool loaded, one; /* a batch is loaded; it is one record played alone */
 	size_t rounds;    /* of ask() for this batch that had questions */

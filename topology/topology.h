@@ -21,11 +21,11 @@ enum sl_retention { SL_RETAIN_UNTIL_READ, SL_RETAIN_KEEP };
 struct sl_topic {
 	const char *name;
 	int32_t partitions;
-	bool inlined;   /* no log: the reader runs inside the writer's task */
-	bool compacted; /* a table: latest value per key counts */
+	bool inlined;                /* no log: the reader runs inside the writer's task */
+	bool compacted;              /* a table: latest value per key counts */
 	enum sl_retention retention; /* default: keep raw, final, tables and dead letters, until_read between */
 	int64_t segment_bytes;       /* 64 MiB */
-	bool entry;     /* ingest writes it */
+	bool entry;                  /* ingest writes it */
 };
 
 /* One option's resolved text and where it came from, for `plan`. */
@@ -36,14 +36,14 @@ struct sl_setting {
 struct sl_step {
 	const char *name;
 	const struct sl_operator *op;
-	int from;          /* topic index */
-	const int *to;     /* per port: topic index */
-	const int *tables; /* per table of the operator: topic index */
-	int dead;          /* topic index of dead.<name> */
+	int from;               /* topic index */
+	const int *to;          /* per port: topic index */
+	const int *tables;      /* per table of the operator: topic index */
+	int dead;               /* topic index of dead.<name> */
 	const void *self_image; /* op->self_size bytes: the options in place, texts owned by the topology */
-	uint64_t shape;    /* hash of the options that shape a store */
-	int64_t batch_max; /* records per batch, default 256 */
-	int host;          /* index of the step whose task runs this one; itself unless inlined */
+	uint64_t shape;         /* hash of the options that shape a store */
+	int64_t batch_max;      /* records per batch, default 256 */
+	int host;               /* index of the step whose task runs this one; itself unless inlined */
 	const struct sl_setting *settings;
 	size_t setting_count;
 };
@@ -53,12 +53,12 @@ struct sl_trainer_def {
 	const char *name; /* gold, best, final: the role and the name of the model */
 	const int *from;  /* topic indexes */
 	size_t from_count;
-	int gold;         /* topic index of the gold table: select and report come from it */
-	int errors;       /* topic index of gold.errors, or -1; role gold only */
-	const char *model; /* linear */
-	int64_t min_pairs;     /* below: not trained (gold: 200) */
-	int64_t every_pairs;   /* retrain after so many new pairs; 0: never */
-	int64_t interval_ms;   /* retrain after so long if anything is new; 0: never */
+	int gold;            /* topic index of the gold table: select and report come from it */
+	int errors;          /* topic index of gold.errors, or -1; role gold only */
+	const char *model;   /* linear */
+	int64_t min_pairs;   /* below: not trained (gold: 200) */
+	int64_t every_pairs; /* retrain after so many new pairs; 0: never */
+	int64_t interval_ms; /* retrain after so long if anything is new; 0: never */
 	int64_t epochs, columns_log2, seed, folds;
 	double learning_rate, l2;
 	double tolerance; /* a new version whose select accuracy is lower than the champion's by more stays candidate */
@@ -90,12 +90,12 @@ struct sl_topology {
 	struct sl_endpoint_def *endpoints;
 	size_t endpoint_count;
 	int entry, ties, dead_ingest; /* topics ingest writes */
-	int models;      /* topic index of the models table, -1 without trainers */
-	const char *without_gold; /* filter.without_gold: stop, llm_only, pass; "stop" if no step has the option */
+	int models;                   /* topic index of the models table, -1 without trainers */
+	const char *without_gold;     /* filter.without_gold: stop, llm_only, pass; "stop" if no step has the option */
 	int64_t entry_max_bytes, record_max_bytes; /* 512 KiB, 900 KiB */
-	const char *data; /* data folder from the file (data:), default sluice-data */
-	const char *metrics_listen; /* "127.0.0.1:9464", NULL: off */
-	struct sl_setting *settings; /* the top-level ones */
+	const char *data;                          /* data folder from the file (data:), default sluice-data */
+	const char *metrics_listen;                /* "127.0.0.1:9464", NULL: off */
+	struct sl_setting *settings;               /* the top-level ones */
 	size_t setting_count;
 	struct sl_arena arena;
 };
@@ -105,8 +105,8 @@ struct sl_topology {
 struct sl_topology *sl_topology_load(const char *path, const char *const *sets, size_t set_count,
 				     struct sl_error *e) SL_MUST_CHECK;
 /* The same from memory; `path` names it in errors. */
-struct sl_topology *sl_topology_parse(const char *path, struct sl_bytes yaml, const char *const *sets,
-				      size_t set_count, struct sl_error *e) SL_MUST_CHECK;
+struct sl_topology *sl_topology_parse(const char *path, struct sl_bytes yaml, const char *const *sets, size_t set_count,
+				      struct sl_error *e) SL_MUST_CHECK;
 void sl_topology_free(struct sl_topology *t);
 int sl_topology_topic(const struct sl_topology *t, const char *name); /* -1: none */
 int sl_topology_step(const struct sl_topology *t, const char *name);  /* -1: none */

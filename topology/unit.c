@@ -104,7 +104,8 @@ static bool load(struct sl_unit *u, struct sl_error *e)
 	sl_key_partition(&key, u->partition);
 	done = store->ops->get(store, sl_buf_bytes(&key), &value, &found, e);
 	if (done && found && value.size != 16)
-		done = sl_error_set(e, SL_STOP, "the offset of step '%s' has %zu bytes, expected 16: the store is damaged",
+		done = sl_error_set(e, SL_STOP,
+				    "the offset of step '%s' has %zu bytes, expected 16: the store is damaged",
 				    head(u)->step->name, value.size);
 	if (done && found) {
 		u->committed = (int64_t)sl_get_le64(value.data);
@@ -259,15 +260,16 @@ static bool batch_load(struct sl_unit *u)
 		u->plan = sl_attempt_resume(u->attempt, u->committed);
 		u->resumed = true;
 		if (u->plan == SL_PLAY_ONE)
-			sl_log(SL_LOG_WARN, NULL, "step '%s' partition %d died twice at offset %lld of '%s': playing one record at a time",
+			sl_log(SL_LOG_WARN, NULL,
+			       "step '%s' partition %d died twice at offset %lld of '%s': playing one record at a time",
 			       step->name, (int)u->partition, (long long)u->committed,
 			       u->rt->topology->topics[step->from].name);
 	}
 	u->one = u->plan != SL_PLAY_BATCH;
 	if (u->one && sl_unit_staged(u))
 		return false; /* alone means a transaction of its own: commit first */
-	if (!sl_log_read(topic->logs[u->partition], &u->cursor, end, u->one ? 1 : most, BATCH_BYTES, &u->bytes, u->records,
-			 &u->count, &u->error)) {
+	if (!sl_log_read(topic->logs[u->partition], &u->cursor, end, u->one ? 1 : most, BATCH_BYTES, &u->bytes,
+			 u->records, &u->count, &u->error)) {
 		sl_error_in(&u->error, "step '%s' partition %d", step->name, (int)u->partition);
 		u->failed = true;
 		return false;
@@ -280,7 +282,8 @@ static bool batch_load(struct sl_unit *u)
 	if (u->plan == SL_PLAY_NOT) {
 		sl_log(SL_LOG_WARN, NULL, "record %lld of '%s' ended the process three times in step '%s': dead letter",
 		       (long long)u->records[0].offset, u->rt->topology->topics[step->from].name, step->name);
-		sl_task_dead_record(head(u), &u->records[0], "deadly: the process died three times while playing this record");
+		sl_task_dead_record(head(u), &u->records[0],
+				    "deadly: the process died three times while playing this record");
 		return true;
 	}
 	batch_decode(u);

@@ -347,27 +347,34 @@ static bool decode_with(const char *schema, const void *body, size_t size, struc
 /* A writer with other fields, other orders and narrower types. */
 static void test_evolution(void **state)
 {
-	static const char
-		writer[] = WRITER(FIELD("new_map", "{\"type\":\"map\",\"values\":{\"type\":\"array\",\"items\":\"int\"}"
-						   "}") "," FIELD("margin", "\"float\"") "," FIELD("kind", "{\"type\":"
-													   "\"enum\","
-													   "\"name\":"
-													   "\"K\","
-													   "\"symbols\""
-													   ":[\"A\","
-													   "\"B\"]}") "," FIELD(
-			"tree",
-			"{\"type\":\"record\",\"name\":\"T\",\"fields\":[" FIELD("left",
-										 "[\"null\",\"T\"]") "," FIELD("v", "\""
-														    "do"
-														    "ub"
-														    "le"
-														    "\"") "]}") "," FIELD("domain", "[\"bytes\",\"null\"]") "," FIELD("five",
-																						      "{\"type\":\"fixed\",\"name\":\"F\",\"size\":5}") "," FIELD("time_ms", "\"int\"") "," FIELD("nothing", "\"null\"") "," FIELD("prompt", "{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"M\",\"fields\":[" FIELD("content",
-																																																		    "\"string\"") "," FIELD("lang", "\"string\"") "]}}") "," FIELD("decision", "{\"type\":\"record\",\"name\":\"D\",\"fields\":[" FIELD("revision",
-																																																																			"\"long\"") "]}") "," FIELD("flag",
-																																																																						    "\"boolean\"") "," FIELD("meta",
-																																																																									     "[\"string\",\"long\"]"));
+	static const char writer[] = WRITER(
+		FIELD("new_map",
+		      "{\"type\":\"map\",\"values\":{\"type\":\"array\",\"items\":\"int\"}"
+		      "}") "," FIELD("margin",
+				     "\"float\"") "," FIELD("kind",
+							    "{\"type\":"
+							    "\"enum\","
+							    "\"name\":"
+							    "\"K\","
+							    "\"symbols\""
+							    ":[\"A\","
+							    "\"B\"]}") "," FIELD("tree",
+										 "{\"type\":\"record\",\"name\":\"T\","
+										 "\"fields\":[" FIELD(
+											 "left",
+											 "[\"null\",\"T\"]") "," FIELD("v",
+														       "\""
+														       "do"
+														       "ub"
+														       "le"
+														       "\"") "]}") "," FIELD("domain",
+																	     "[\"bytes\",\"null\"]") "," FIELD("five", "{\"type\":\"fixed\",\"name\":\"F\",\"size\":5}") "," FIELD("time_ms", "\"int\"") "," FIELD("nothing", "\"null\"") "," FIELD("prompt", "{\"type\":\"array\",\"items\":{\"type\":\"record\",\"name\":\"M\",\"fields\":[" FIELD("content",
+																																																		     "\"string\"") "," FIELD("lang",
+																																																					     "\"string\"") "]}}") "," FIELD("decision",
+																																																									    "{\"type\":\"record\",\"name\":\"D\",\"fields\":[" FIELD(
+																																																										    "revision", "\"long\"") "]}") "," FIELD("flag",
+																																																															    "\"boolean\"") "," FIELD("meta",
+																																																																		     "[\"string\",\"long\"]"));
 	static const char body[] = "\x02\x02k\x04\x02\x04\0\0"              /* {"k": [1, 2]} */
 				   "\0\0\xc0\x3f"                           /* 1.5 */
 				   "\x02"                                   /* B */

@@ -27,14 +27,16 @@ static const struct sl_store_def split_stores[] = { { "seen", false }, { "index"
 static const struct sl_option split_options[] = {
 	{ "share", SL_OPTION_REAL, offsetof(struct split, share), "0.8", 0.5, 1, NULL, true, NULL, "h", NULL },
 	{ "count", SL_OPTION_COUNT, offsetof(struct split, count), "10", 1, 100, NULL, false, "pairs", "h", NULL },
-	{ "window", SL_OPTION_TIME_MS, offsetof(struct split, window_ms), "30s", 1, 86400000, NULL, true, NULL, "h", NULL },
+	{ "window", SL_OPTION_TIME_MS, offsetof(struct split, window_ms), "30s", 1, 86400000, NULL, true, NULL, "h",
+	  NULL },
 	{ "memory", SL_OPTION_SIZE, offsetof(struct split, memory_bytes), "16MiB", 1024, 1 << 30, NULL, false, NULL,
 	  "h", NULL },
 	{ "strict", SL_OPTION_BOOL, offsetof(struct split, strict), "false", 0, 0, NULL, false, NULL, "h", NULL },
 	{ "rule", SL_OPTION_TEXT, offsetof(struct split, rule), "paper", 0, 0, rules, false, NULL, "h", NULL },
 	{ "url", SL_OPTION_TEXT, offsetof(struct split, url), "", 0, 0, NULL, false, NULL, "h", NULL },
 	{ "files", SL_OPTION_LIST, offsetof(struct split, files), "", 0, 0, NULL, false, NULL, "h", NULL },
-	{ "sides", SL_OPTION_LIST, offsetof(struct split, sides), "[left, right]", 0, 0, sides, false, NULL, "h", NULL },
+	{ "sides", SL_OPTION_LIST, offsetof(struct split, sides), "[left, right]", 0, 0, sides, false, NULL, "h",
+	  NULL },
 	{ 0 },
 };
 static const struct sl_operator split = { .name = "split",
@@ -65,7 +67,8 @@ struct need {
 	const char *what;
 };
 static const struct sl_option need_options[] = {
-	{ "what", SL_OPTION_TEXT, offsetof(struct need, what), NULL, 0, 0, NULL, false, NULL, "the thing to need", NULL },
+	{ "what", SL_OPTION_TEXT, offsetof(struct need, what), NULL, 0, 0, NULL, false, NULL, "the thing to need",
+	  NULL },
 	{ 0 },
 };
 static const struct sl_operator need = {

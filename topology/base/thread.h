@@ -21,8 +21,8 @@ bool sl_cond_wait_ms(pthread_cond_t *c, pthread_mutex_t *m, int64_t timeout_ms);
 void sl_cond_signal(pthread_cond_t *c);
 void sl_cond_broadcast(pthread_cond_t *c);
 
-int64_t sl_wall_ms(void);      /* since 1970 */
-int64_t sl_monotonic_ns(void); /* for intervals */
+int64_t sl_wall_ms(void);       /* since 1970 */
+int64_t sl_monotonic_ns(void);  /* for intervals */
 int64_t sl_thread_cpu_ns(void); /* CPU time of the calling thread */
 
 #endif
