@@ -3,6 +3,7 @@
 #include "live.h"
 
 #include "base/file.h"
+#include "base/log.h"
 #include "base/thread.h"
 #include "status_table.h"
 
@@ -22,6 +23,7 @@ struct sl_live {
 	size_t steps;
 	double *in, *rates; /* per step: at the last look; records/s */
 	size_t drawn_lines;
+	unsigned long log_lines; /* written when the table was drawn */
 	struct sl_buf text, frame;
 };
 
@@ -123,7 +125,8 @@ static int rows(void)
 
 static void erase(struct sl_live *l)
 {
-	if (l->drawn_lines)
+	/* A log line stands behind the old table: leave both, draw anew below. */
+	if (l->drawn_lines && l->log_lines == sl_log_lines())
 		sl_buf_print(&l->frame, "\033[%zuA", l->drawn_lines);
 	sl_buf_print(&l->frame, "\r\033[J");
 	l->drawn_lines = 0;
@@ -150,6 +153,7 @@ static void draw_table(struct sl_live *l, const json_t *status, int64_t now)
 	}
 	sl_buf_add(&l->frame, l->text.data, end);
 	l->drawn_lines = kept;
+	l->log_lines = sl_log_lines();
 	(void)!sl_write_all(STDERR_FILENO, l->frame.data, l->frame.size, &ignored);
 }
 

@@ -20,6 +20,7 @@
 enum { TEXT_MAX = 1024, WHERE_MAX = 256, REPEAT_MS = 1000 };
 
 static atomic_int level_max = SL_LOG_NOTE;
+static atomic_ulong lines_written;
 
 static struct {
 	pthread_mutex_t lock;
@@ -80,6 +81,12 @@ static void write_last(int64_t now_ms, unsigned long repeated)
 	}
 	last.written_ms = now_ms;
 	last.repeated = 0;
+	atomic_fetch_add(&lines_written, 1);
+}
+
+unsigned long sl_log_lines(void)
+{
+	return atomic_load(&lines_written);
 }
 
 static void write_at_exit(void)

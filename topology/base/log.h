@@ -20,4 +20,7 @@ void sl_log(enum sl_log_level level, const char *where, const char *fmt, ...) SL
 /* Lines above `level` are dropped; default SL_LOG_NOTE. */
 void sl_log_level_set(enum sl_log_level level);
 
+/* How many lines were written so far: whoever redraws a terminal sees that one came between. */
+unsigned long sl_log_lines(void);
+
 #endif
