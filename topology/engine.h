@@ -18,7 +18,7 @@
 #include "base/thread.h"
 #include "task.h"
 
-#define SL_DATA_VERSION 2
+#define SL_DATA_VERSION 1
 
 struct sl_topic_state {
 	struct sl_log **logs;    /* per partition; NULL for an inlined topic */
