@@ -14,6 +14,8 @@
  *     'm' step 0 partition hash              answer memo
  *     'i' source 0 head-hash                 how far a file is ingested
  *     'f' topic 0 partition                  where a frozen run pinned a table
+ *     'p' step 0 partition                   Kafka: changelog and memo positions restored to, and when
+ *     'k'                                    Kafka: cluster id, application and uuid of this folder
  *
  * Threads: get and scan from any, write from any; a scan sees the state at its start. */
 #ifndef SL_STORE_H

@@ -16,6 +16,8 @@
 #include "../operators/operator.h"
 #include "../topology/base/buf.h"
 
+struct sl_node; /* yaml.h */
+
 enum sl_retention { SL_RETAIN_UNTIL_READ, SL_RETAIN_KEEP };
 
 struct sl_topic {
@@ -75,11 +77,33 @@ struct sl_endpoint_def {
 	size_t setting_count;
 };
 
+enum sl_stream_kind { SL_STREAM_EMBEDDED, SL_STREAM_KAFKA };
+
+/* A librdkafka property under kafka:, passed on as it is. */
+struct sl_property {
+	const char *name, *value;
+	const struct sl_node *node; /* for errors; its place in the file */
+};
+
+/* stream: {kind: kafka}, registry: and kafka:. */
+struct sl_kafka_def {
+	const char *brokers; /* host:port, ... */
+	const char *prefix;  /* of every topic, group and transactional id; "" */
+	int64_t replication; /* of topics that are created; 0: the brokers' default */
+	int64_t members;     /* of a step's consumer group, per process: its threads; 1 */
+	const struct sl_property *properties;
+	size_t property_count;
+	const char *registry_url;                                    /* of a Confluent Schema Registry; NULL: none */
+	const char *registry_user, *registry_password, *registry_ca; /* NULL: none; ca: a PEM file */
+};
+
 struct sl_topology {
 	const char *name;
 	const char *path;   /* of the file */
 	const char *folder; /* its folder: relative paths start here */
-	bool durable;       /* sync (default) or os */
+	enum sl_stream_kind stream;
+	struct sl_kafka_def kafka;
+	bool durable; /* sync (default) or os */
 	int64_t commit_every_ms, commit_bytes;
 	struct sl_topic *topics;
 	size_t topic_count;
@@ -94,8 +118,9 @@ struct sl_topology {
 	const char *without_gold;     /* filter.without_gold: stop, llm_only, pass; "stop" if no step has the option */
 	int64_t entry_max_bytes, record_max_bytes; /* 512 KiB, 900 KiB */
 	const char *data;                          /* data folder from the file (data:), default sluice-data */
-	const char *metrics_listen;                /* "127.0.0.1:9464", NULL: off */
-	struct sl_setting *settings;               /* the top-level ones */
+	const char *models_dir;      /* models.dir: where models/NAME/VERSION lie; NULL: the data folder */
+	const char *metrics_listen;  /* "127.0.0.1:9464", NULL: off */
+	struct sl_setting *settings; /* the top-level ones */
 	size_t setting_count;
 	struct sl_arena arena;
 };

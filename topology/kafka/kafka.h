@@ -1,0 +1,241 @@
+/* kafka.h -- the Kafka back-end from the inside: private to this folder, the only one that includes rdkafka.h.
+ *
+ *     client.c       making librdkafka handles: properties, logs, what went wrong in words
+ *     admin.c        topics made and compared, ends, committed offsets, purging
+ *     message.c      librdkafka messages to struct sl_record and back
+ *     tail.c         reading partitions by assignment, past control records
+ *     transaction.c  one transactional producer: produce, offsets, commit, and every way it can end
+ *     follow.c       tables and rt->meta kept up with their topics
+ *     restore.c      the state of a task from its changelog and memo
+ *     member.c       one member of a step's consumer group: a thread with a consumer and a producer
+ *     run.c          all members of a process, the leader's duties, knowing when all is done
+ *     stream.c       the table of functions of ../stream.h
+ *     metrics.c      counters and librdkafka statistics as Prometheus lines and JSON
+ *
+ * Names on the brokers, with APP = stream.prefix + the topology's name:
+ *
+ *     PREFIX<topic>              a topic of the topology
+ *     APP.<step>.changelog       the writes of a step's tasks ('s' 'o' 'c' 'n' keys of store.h as they are,
+ *                                not the derived ones), compacted, as many partitions as the step's input
+ *     APP.<step>.memo            answers from outside, compacted; of steps that ask
+ *     APP.meta                   rt->meta: what all processes share, compacted, one partition
+ *     group APP.<step>           the tasks of a step; group APP.leader reads APP.meta: who has it is the leader
+ *                                (trains, purges)
+ *     APP.<step>.<uuid>.<n>      transactional.id of a member; the uuid is kept in the local store
+ *     APP.at.<what>              transactional.id of a guard: who opens it fences the one before, so what is read and
+ *                                then written under it is written by nobody else between
+ *
+ * Exactly once: a member plays batches of its tasks; their outputs, changelog records and counts are
+ * staged in memory as on the embedded stream. A commit begins a transaction, produces everything, sends
+ * the offsets, commits, and only then writes the staged state to the local store with the changelog position behind
+ * it. So the local store is behind the changelog or equal to it, never ahead. When a partition is assigned, what
+ * it is behind is restored (restore.c). No transaction is open while an operator or the outside works. */
+#ifndef SL_KAFKA_H
+#define SL_KAFKA_H
+
+#include "../engine.h"
+#include "../stream.h"
+#include "../values.h"
+
+#include <librdkafka/rdkafka.h>
+
+#define SL_ID_MAX 600 /* names of topics, groups and ids, with their NUL */
+
+struct sl_follow;
+struct sl_member;
+
+/* Numbers since this process began, for status and metrics. */
+struct sl_kafka_counters {
+	_Atomic int64_t committed, aborted, unknown, fenced; /* transactions by their end */
+	_Atomic int64_t commit_ns;                           /* sum over the committed */
+	_Atomic int64_t commit_buckets[12]; /* le 5 10 20 50 100 200 500 1000 2000 5000 15000 ms, inf */
+	_Atomic int64_t rebalances, lost;   /* assignments taken; partitions lost without a revocation */
+	_Atomic int64_t restores, restored_records, restored_bytes, restore_ns,
+		discarded;            /* discarded: warm state too old */
+	_Atomic int64_t restoring;    /* tasks being restored now */
+	_Atomic int64_t restore_left; /* records still to read for them, an upper bound */
+	_Atomic int64_t memo_answers, purged;
+};
+
+struct sl_kafka {
+	struct sl_runtime *rt;
+	const struct sl_topology *topology;
+	char app[SL_ID_MAX];
+	char uuid[37];
+	char **names; /* per topic of the topology: on the brokers; NULL where inlined */
+	struct sl_registry *registry;
+	struct sl_values *values;
+	rd_kafka_t *admin;    /* a consumer without group, isolation read_committed: Admin API, ends */
+	rd_kafka_t *raw_ends; /* the same with read_uncommitted: ends only */
+	struct sl_follow *follow;
+	struct sl_kafka_counters counters;
+	pthread_mutex_t lock; /* what follows, and rt->units */
+	char trouble[400]; /* what the brokers or librdkafka last complained about; empty: nothing since they answered
+			    */
+	int64_t trouble_ns;
+	struct sl_member **members; /* while running */
+	size_t member_count;
+	_Atomic bool leader;
+	struct sl_buf statistics; /* the last librdkafka statistics as Prometheus lines (metrics.c) */
+	struct sl_guard *guards;  /* stream.c */
+};
+
+/* -- client.c ---------------------------------------------------------------------------- */
+
+/* A handle with the topology's kafka: properties, then `settings` (name, value, ..., NULL) over them. `prepare`
+ * (NULL: none) may set callbacks. Properties that Sluice owns (group.id, transactional.id, isolation.level,
+ * enable.auto.commit, ...) are refused under kafka: with the reason. NULL on failure; a bad property is SL_STOP and
+ * names `kafka.<name>`. The handle's log lines go to sl_log, its errors to k->trouble. Never logs a secret. */
+rd_kafka_t *sl_kafka_client(struct sl_kafka *k, rd_kafka_type_t type, const char *const *settings,
+			    void (*prepare)(rd_kafka_conf_t *conf, void *arg), void *arg,
+			    struct sl_error *e) SL_MUST_CHECK;
+/* False, with e set: "cannot WHAT: ... " and the verdict: SL_RETRY for what may pass by itself (brokers
+ * down, leader moving, time out, full disk), SL_STOP for what a person must change (authentication, authorisation, TLS,
+ * configuration, unsupported). The text says what to do. */
+bool sl_kafka_failed(struct sl_kafka *k, struct sl_error *e, rd_kafka_resp_err_t code, const char *detail,
+		     const char *what, ...) SL_PRINTF(5, 6);
+/* Wait until the brokers answer; say what is waited for once every few seconds. False at stop (rt->stop), after
+ * patience_ms (0: for ever), or at once where waiting is in vain (wrong password, unknown CA). */
+bool sl_kafka_reach(struct sl_kafka *k, int64_t patience_ms, struct sl_error *e) SL_MUST_CHECK;
+/* What the brokers complain about at the moment; empty: nothing. */
+void sl_kafka_trouble(struct sl_kafka *k, char text[400]);
+/* To be set as error_cb, log_cb and stats_cb by sl_kafka_client; exposed for members that poll their own queue. */
+
+/* -- admin.c ----------------------------------------------------------------------------- */
+
+/* Make the topics that are missing: those of the topology, changelogs, memos, meta. An existing one with other
+ * settings (partitions, cleanup.policy, retention, max.message.bytes too small) is SL_STOP with the command that
+ * repairs it. */
+bool sl_kafka_topics(struct sl_kafka *k, struct sl_error *e) SL_MUST_CHECK;
+/* The same as text, for `sluice plan`: a line per topic: exists, would be created with ..., differs: ... */
+bool sl_kafka_topics_plan(struct sl_kafka *k, struct sl_buf *text, struct sl_error *e) SL_MUST_CHECK;
+/* First offset kept and the end: the last stable offset (committed) or the high watermark. */
+bool sl_kafka_ends(struct sl_kafka *k, const char *topic, int32_t partition, bool committed, int64_t *start,
+		   int64_t *end, struct sl_error *e) SL_MUST_CHECK;
+/* What the group has committed of partitions 0 .. count - 1: stable (pending transactions are waited for); -1: nothing.
+ */
+bool sl_kafka_offsets(struct sl_kafka *k, const char *group, const char *topic, int32_t count, int64_t *offsets,
+		      struct sl_error *e) SL_MUST_CHECK;
+/* Let go of records below `offset`. */
+bool sl_kafka_purge(struct sl_kafka *k, const char *topic, int32_t partition, int64_t offset,
+		    struct sl_error *e) SL_MUST_CHECK;
+/* delete.retention.ms of a topic, from the brokers. */
+bool sl_kafka_delete_retention(struct sl_kafka *k, const char *topic, int64_t *ms, struct sl_error *e) SL_MUST_CHECK;
+
+/* -- message.c --------------------------------------------------------------------------- */
+
+/* Key, value and time point into the message; headers are rewritten into *headers (cleared first). */
+void sl_message_record(const rd_kafka_message_t *m, struct sl_buf *headers, struct sl_record *r);
+/* NULL where there are none. The caller frees or hands it to librdkafka. */
+rd_kafka_headers_t *sl_message_headers(struct sl_bytes headers);
+
+/* -- tail.c ------------------------------------------------------------------------------ */
+
+/* Partitions read by assignment, without a group, read_committed. One thread. */
+struct sl_tail;
+struct sl_tail_part {
+	const char *topic; /* on the brokers; borrowed until close */
+	int32_t partition;
+	int64_t position; /* where to begin; below the log's start means its start */
+};
+struct sl_tail *sl_tail_open(struct sl_kafka *k, const struct sl_tail_part *parts, size_t count,
+			     struct sl_error *e) SL_MUST_CHECK;
+enum sl_tail_end { SL_TAIL_RECORD, SL_TAIL_NOTHING, SL_TAIL_FAILED };
+/* The next record within wait_ms, of part *which. Its bytes live until the next call. */
+enum sl_tail_end sl_tail_next(struct sl_tail *t, int wait_ms, size_t *which, struct sl_record *r, struct sl_error *e);
+/* Next offset of a part: also past control and aborted records, once the end of what is stable has been seen. */
+int64_t sl_tail_position(const struct sl_tail *t, size_t which);
+/* Go on elsewhere (other topics and partitions too, same count), with the same connection. */
+bool sl_tail_move(struct sl_tail *t, const struct sl_tail_part *parts, struct sl_error *e) SL_MUST_CHECK;
+void sl_tail_close(struct sl_tail *t);
+
+/* -- transaction.c ----------------------------------------------------------------------- */
+
+enum sl_txn_end {
+	SL_TXN_DONE,    /* committed */
+	SL_TXN_ABORTED, /* nothing happened; replay */
+	SL_TXN_UNKNOWN, /* was unknown; by now it is resolved (a new instance has been initialised): look what is
+			   committed */
+	SL_TXN_FENCED,  /* somebody opened the same id; nothing happened; this one is of no more use */
+	SL_TXN_FAILED   /* e: SL_RETRY: nothing happened and the reason may pass (as ABORTED, with a reason to wait);
+			   SL_STOP */
+};
+struct sl_txn;
+/* Opens and initialises (fences whoever had the id, waits for its transaction to be resolved). NULL on failure. */
+struct sl_txn *sl_txn_open(struct sl_kafka *k, const char *id, struct sl_error *e) SL_MUST_CHECK;
+void sl_txn_close(struct sl_txn *t); /* aborts what is open */
+/* All of one transaction goes between begin and commit or abort. What fails in between is remembered and told by
+ * commit. */
+void sl_txn_begin(struct sl_txn *t);
+/* `topic` on the brokers. The value is sent as it is; value.data NULL: a tombstone. *last (NULL: not wanted) becomes
+ * the largest offset assigned to those that name it, valid when commit says DONE; set it to -1 before. Bytes are
+ * copied. */
+void sl_txn_produce(struct sl_txn *t, const char *topic, int32_t partition, const struct sl_record *r, int64_t *last);
+void sl_txn_offset(struct sl_txn *t, const char *topic, int32_t partition, int64_t next);
+/* `consumer`: whose group the offsets belong to; NULL without offsets. */
+enum sl_txn_end sl_txn_commit(struct sl_txn *t, rd_kafka_t *consumer, struct sl_error *e) SL_MUST_CHECK;
+enum sl_txn_end sl_txn_abort(struct sl_txn *t, struct sl_error *e) SL_MUST_CHECK;
+
+/* -- follow.c ---------------------------------------------------------------------------- */
+
+/* Read all tables (to their pins when frozen) and meta to their present ends, then keep them up in a thread of its own.
+ * Tables: rt->topics[].table. After it rt->meta is set: a struct sl_store over what was read; its write op
+ * produces under guard APP.at.meta. NULL on failure. */
+struct sl_follow *sl_follow_open(struct sl_kafka *k, struct sl_error *e) SL_MUST_CHECK;
+void sl_follow_close(struct sl_follow *f);
+/* Return when meta (and, if `tables`, every table that is not pinned) is read up to what was there at the call. */
+bool sl_follow_sync(struct sl_follow *f, bool tables, struct sl_error *e) SL_MUST_CHECK;
+
+/* -- restore.c --------------------------------------------------------------------------- */
+
+struct sl_restore;
+/* Begin to bring the local state of (step, partition) up to the changelog: DESIGN section 5, the restore rule. */
+struct sl_restore *sl_restore_begin(struct sl_kafka *k, const struct sl_step *step, int32_t partition,
+				    struct sl_error *e) SL_MUST_CHECK;
+enum sl_restore_end { SL_RESTORE_MORE, SL_RESTORE_DONE, SL_RESTORE_FAILED };
+/* Work for about budget_ms. DONE: the local state is that of *committed, the group's next input offset (-1: none yet).
+ * FAILED: e says what; SL_RETRY begin again. */
+enum sl_restore_end sl_restore_step(struct sl_restore *r, int budget_ms, int64_t *committed, struct sl_error *e);
+/* Records done, and to do (an upper bound). */
+void sl_restore_progress(const struct sl_restore *r, int64_t *done, int64_t *total);
+void sl_restore_end(struct sl_restore *r);
+/* The changelog position to write beside a committed batch: key 'p', see store.h. */
+void sl_restore_mark(struct sl_writes *w, const struct sl_step *step, int32_t partition, int64_t position);
+/* True: steps whose task runs the unit of `step` ask the outside, so there is a memo. */
+bool sl_restore_has_memo(const struct sl_step *step);
+
+/* -- member.c ---------------------------------------------------------------------------- */
+
+struct sl_member *sl_member_start(struct sl_kafka *k, const struct sl_step *step, int number,
+				  struct sl_error *e) SL_MUST_CHECK;
+/* Finish: commit what is staged, drain calls, leave the group. Ask all, then join all. */
+void sl_member_ask_stop(struct sl_member *m);
+void sl_member_join(struct sl_member *m);
+struct sl_member_state {
+	const char *state; /* starting, quiet, running, committing, calls, waiting, restoring, backoff, failed */
+	char wait[256];
+	size_t tasks;
+	bool failed;       /* SL_STOP: error says what */
+	bool only_waiting; /* every task is at its end or waits for a table */
+	struct sl_error error;
+};
+void sl_member_state(struct sl_member *m, struct sl_member_state *to);
+/* The state of whoever in this process has the task; false: nobody here. */
+bool sl_kafka_task_state(struct sl_kafka *k, const struct sl_unit *u, char wait[256], const char **state);
+
+/* -- run.c, stream.c, metrics.c ------------------------------------------------------------ */
+
+enum sl_run_end sl_kafka_run(struct sl_runtime *rt, const struct sl_run_options *options, struct sl_error *e);
+/* Produce the outputs (frames of struct sl_unit) of a unit into an open transaction, framed for the wire. */
+bool sl_kafka_outputs(struct sl_kafka *k, struct sl_txn *t, const struct sl_unit *u, struct sl_error *e) SL_MUST_CHECK;
+/* A unit's sealed writes: its changelog records into the transaction (*last: the changelog's largest offset), its
+ * counts into meta too. */
+void sl_kafka_changelog(struct sl_kafka *k, struct sl_txn *t, const struct sl_unit *u, int64_t *last);
+/* Names: "APP.what" into `to`. */
+void sl_kafka_name(const struct sl_kafka *k, char to[SL_ID_MAX], const char *fmt, ...) SL_PRINTF(3, 4);
+
+void sl_kafka_statistics(struct sl_kafka *k, const char *client, const char *json, size_t size);
+void sl_kafka_metrics(struct sl_runtime *rt, struct sl_buf *text);
+void sl_kafka_describe(struct sl_runtime *rt, struct sl_buf *json);
+
+#endif
