@@ -58,7 +58,7 @@ struct sl_kafka_counters {
 };
 
 struct sl_kafka {
-	struct sl_runtime *rt;
+	struct sl_runtime *rt; /* NULL while only planning */
 	const struct sl_topology *topology;
 	char app[SL_ID_MAX];
 	char uuid[37];
@@ -82,6 +82,13 @@ struct sl_kafka {
 
 /* -- client.c ---------------------------------------------------------------------------- */
 
+/* Names and handles of a zeroed struct: topology, app, names, lock, admin and raw_ends. Talks to nobody yet. `rt` may
+ * stay NULL (a plan, tests). False: what was made is still there for sl_kafka_disconnect, which is safe on a zeroed
+ * struct. */
+bool sl_kafka_connect(struct sl_kafka *k, const struct sl_topology *t, struct sl_error *e) SL_MUST_CHECK;
+void sl_kafka_disconnect(struct sl_kafka *k);
+/* Names: "APP.what" into `to`. */
+void sl_kafka_name(const struct sl_kafka *k, char to[SL_ID_MAX], const char *fmt, ...) SL_PRINTF(3, 4);
 /* A handle with the topology's kafka: properties, then `settings` (name, value, ..., NULL) over them. `prepare`
  * (NULL: none) may set callbacks. Properties that Sluice owns (group.id, transactional.id, isolation.level,
  * enable.auto.commit, ...) are refused under kafka: with the reason. NULL on failure; a bad property is SL_STOP and
@@ -231,9 +238,6 @@ bool sl_kafka_outputs(struct sl_kafka *k, struct sl_txn *t, const struct sl_unit
 /* A unit's sealed writes: its changelog records into the transaction (*last: the changelog's largest offset), its
  * counts into meta too. */
 void sl_kafka_changelog(struct sl_kafka *k, struct sl_txn *t, const struct sl_unit *u, int64_t *last);
-/* Names: "APP.what" into `to`. */
-void sl_kafka_name(const struct sl_kafka *k, char to[SL_ID_MAX], const char *fmt, ...) SL_PRINTF(3, 4);
-
 void sl_kafka_statistics(struct sl_kafka *k, const char *client, const char *json, size_t size);
 void sl_kafka_metrics(struct sl_runtime *rt, struct sl_buf *text);
 void sl_kafka_describe(struct sl_runtime *rt, struct sl_buf *json);
