@@ -97,7 +97,7 @@ static bool table_catch_up(struct sl_runtime *rt, int topic, int32_t partition, 
 	sl_reader_open(&reader, rt, topic, partition, atomic_load(&state->ends[partition]));
 	reader.cursor.offset = state->applied[partition];
 	while ((r = sl_reader_next(&reader, e)) != NULL) {
-		sl_table_apply(state->table, r->key, r->value);
+		sl_table_apply(state->table, r->key, r->value, r->headers);
 		state->applied[partition]++;
 	}
 	sl_reader_close(&reader);

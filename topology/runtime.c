@@ -277,7 +277,7 @@ static bool open_topics(struct sl_runtime *rt, struct sl_error *e)
 			e->verdict = SL_OK;
 			sl_reader_open(&reader, rt, (int)i, p, end);
 			while ((r = sl_reader_next(&reader, e)) != NULL) {
-				sl_table_apply(state->table, r->key, r->value);
+				sl_table_apply(state->table, r->key, r->value, r->headers);
 				state->applied[p]++;
 			}
 			sl_reader_close(&reader);

@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#define SEQUENCE_DIGITS 15 /* the sum of thousands of writers stays below 2^63 */
+
 static size_t slot_of(const struct sl_table *t, struct sl_bytes key)
 {
 	size_t at = (size_t)sl_hash64(key.data, key.size, 1) & (t->slot_count - 1);
@@ -36,6 +38,9 @@ void sl_table_free(struct sl_table *t)
 		free(t->entries[i]);
 	free(t->entries);
 	free(t->slots);
+	for (size_t i = 0; i < t->writer_count; i++)
+		free(t->writers[i].name);
+	free(t->writers);
 	pthread_rwlock_destroy(&t->lock);
 	free(t);
 }
@@ -59,7 +64,69 @@ static void grow(struct sl_table *t)
 	free(old);
 }
 
-void sl_table_apply(struct sl_table *t, struct sl_bytes key, struct sl_bytes value)
+/* The largest sequence number of a writer, 0 for a new one. */
+static int64_t *last_of(struct sl_table *t, struct sl_bytes name)
+{
+	size_t low = 0, high = t->writer_count;
+
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		int c = sl_bytes_compare(sl_text(t->writers[middle].name), name);
+
+		if (c == 0)
+			return &t->writers[middle].last;
+		if (c < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	if (t->writer_count == t->writer_capacity) {
+		t->writer_capacity = t->writer_capacity ? 2 * t->writer_capacity : 4;
+		t->writers = sl_realloc(t->writers, t->writer_capacity * sizeof *t->writers);
+	}
+	memmove(t->writers + low + 1, t->writers + low, (t->writer_count - low) * sizeof *t->writers);
+	t->writers[low].name = sl_calloc(1, name.size + 1);
+	memcpy(t->writers[low].name, name.data, name.size);
+	t->writers[low].last = 0;
+	t->writer_count++;
+	return &t->writers[low].last;
+}
+
+/* "<writer>:<n>"; false: it is not. */
+static bool parse_sequence(struct sl_bytes text, struct sl_bytes *writer, int64_t *n)
+{
+	const char *s = text.data;
+	size_t colon = text.size;
+
+	while (colon > 0 && s[colon - 1] != ':')
+		colon--;
+	if (colon < 2 || text.size - colon < 1 || text.size - colon > SEQUENCE_DIGITS)
+		return false;
+	*n = 0;
+	for (size_t i = colon; i < text.size; i++) {
+		if (s[i] < '0' || s[i] > '9')
+			return false;
+		*n = *n * 10 + (s[i] - '0');
+	}
+	*writer = (struct sl_bytes){ s, colon - 1 };
+	return *n > 0 && !memchr(s, 0, colon - 1);
+}
+
+/* What a record adds to the stamp. */
+static int64_t stamp_step(struct sl_table *t, struct sl_bytes headers)
+{
+	struct sl_bytes writer;
+	int64_t n, step, *last;
+
+	if (!parse_sequence(sl_header_find(headers, SL_TABLE_SEQUENCE), &writer, &n))
+		return 1;
+	last = last_of(t, writer);
+	step = n > *last ? n - *last : 0;
+	*last += step;
+	return step;
+}
+
+void sl_table_apply(struct sl_table *t, struct sl_bytes key, struct sl_bytes value, struct sl_bytes headers)
 {
 	struct sl_table_entry *entry = sl_malloc(sizeof *entry + key.size + value.size + 1);
 	uint8_t *text = (uint8_t *)(entry + 1);
@@ -75,6 +142,7 @@ void sl_table_apply(struct sl_table *t, struct sl_bytes key, struct sl_bytes val
 	pthread_rwlock_wrlock(&t->lock);
 	grow(t);
 	entry->version = (int64_t)t->count + 1;
+	entry->stamp = (t->count ? t->entries[t->count - 1]->stamp : 0) + stamp_step(t, headers);
 	slot = slot_of(t, key);
 	if (t->slots[slot]) {
 		entry->older = t->entries[t->slots[slot] - 1];
@@ -95,6 +163,17 @@ int64_t sl_table_now(struct sl_table *t)
 	now = (int64_t)t->count;
 	pthread_rwlock_unlock(&t->lock);
 	return now;
+}
+
+int64_t sl_table_stamp(struct sl_table *t, int64_t version)
+{
+	int64_t stamp;
+
+	pthread_rwlock_rdlock(&t->lock);
+	assert(version >= 0 && version <= (int64_t)t->count);
+	stamp = version ? t->entries[version - 1]->stamp : 0;
+	pthread_rwlock_unlock(&t->lock);
+	return stamp;
 }
 
 const struct sl_table_entry *sl_table_at(struct sl_table *t, struct sl_bytes key, int64_t version)

@@ -18,6 +18,8 @@ static struct {
 	bool deleted;
 } applied[APPLIED];
 
+static const struct sl_bytes none;
+
 static void every_version(void **state)
 {
 	struct sl_table *t = sl_table_new();
@@ -32,8 +34,9 @@ static void every_version(void **state)
 		snprintf(applied[i].value, sizeof applied[i].value, "%d", (int)i);
 		applied[i].deleted = sl_random(&seed) % 5 == 0;
 		sl_table_apply(t, sl_text(applied[i].key),
-			       applied[i].deleted ? (struct sl_bytes){ NULL, 0 } : sl_text(applied[i].value));
+			       applied[i].deleted ? (struct sl_bytes){ NULL, 0 } : sl_text(applied[i].value), none);
 		assert_int_equal(sl_table_now(t), i + 1);
+		assert_int_equal(sl_table_stamp(t, i + 1), i + 1);
 	}
 	for (int64_t version = 0; version <= APPLIED; version += 7) {
 		int64_t after = 0;
@@ -78,17 +81,63 @@ static void empty_values_are_not_deletions(void **state)
 	struct sl_table *t = sl_table_new();
 
 	(void)state;
-	sl_table_apply(t, sl_text("k"), (struct sl_bytes){ "", 0 });
-	sl_table_apply(t, sl_text(""), sl_text("of the empty key"));
+	sl_table_apply(t, sl_text("k"), (struct sl_bytes){ "", 0 }, none);
+	sl_table_apply(t, sl_text(""), sl_text("of the empty key"), none);
 	assert_non_null(sl_table_at(t, sl_text("k"), 2)->value.data);
 	assert_int_equal(sl_table_at(t, sl_text("k"), 2)->value.size, 0);
 	assert_true(sl_bytes_equal(sl_table_at(t, sl_text(""), 2)->value, sl_text("of the empty key")));
 	sl_table_free(t);
 }
 
+static void stamps(void **state)
+{
+	/* the header of each record applied (NULL: none), and the stamp after it */
+	static const struct {
+		const char *sequence;
+		int64_t stamp;
+	} rows[] = {
+		{ "dedupe-0:1", 1 },
+		{ "dedupe-0:4", 4 }, /* 2 and 3 are compacted away */
+		{ "embed-1:2", 6 },
+		{ NULL, 7 },
+		{ "dedupe-0:4", 7 }, /* seen before */
+		{ "dedupe-0:3", 7 },
+		{ "a:b:10", 17 },
+		{ "a:b:11", 18 },
+		{ "embed-1:3", 19 },
+		/* not sequences: counted as they come */
+		{ "", 20 },
+		{ ":5", 21 },
+		{ "w:", 22 },
+		{ "w:0", 23 },
+		{ "w:-1", 24 },
+		{ "w:1x", 25 },
+		{ "w:1234567890123456", 26 },
+		{ "12", 27 },
+		{ "w:999999999999999", 27 + 999999999999999 },
+	};
+	struct sl_table *t = sl_table_new();
+	struct sl_buf headers = { 0 };
+	const size_t count = sizeof rows / sizeof *rows;
+
+	(void)state;
+	assert_int_equal(sl_table_stamp(t, 0), 0);
+	for (size_t i = 0; i < count; i++) {
+		sl_buf_clear(&headers);
+		sl_header_add(&headers, "other", sl_text("w:7"));
+		if (rows[i].sequence)
+			sl_header_add(&headers, SL_TABLE_SEQUENCE, sl_text(rows[i].sequence));
+		sl_table_apply(t, sl_text("k"), sl_text("v"), sl_buf_bytes(&headers));
+	}
+	for (size_t i = 0; i < count; i++)
+		assert_int_equal(sl_table_stamp(t, (int64_t)i + 1), rows[i].stamp);
+	sl_buf_release(&headers);
+	sl_table_free(t);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(every_version),
+	const struct CMUnitTest tests[] = { cmocka_unit_test(every_version), cmocka_unit_test(stamps),
 					    cmocka_unit_test(empty_values_are_not_deletions) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
