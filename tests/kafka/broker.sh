@@ -118,6 +118,7 @@ launch() {
 		-cp "$CACHE/kafka-$KAFKA_VERSION/*" kafka.Kafka "$dir/node-$1.properties" \
 		</dev/null >>"$dir/node-$1.log" 2>&1 &
 	echo $! >"$dir/node-$1.pid"
+	disown $!
 	for _ in $(seq 100); do # until the fork has become java, or has died
 		alive "$1" && break
 		sleep 0.02
@@ -207,6 +208,9 @@ properties() { # NODE
 		transaction.state.log.replication.factor=$replicas
 		transaction.state.log.min.isr=$isr
 		group.initial.rebalance.delay.ms=0
+		# A killed broker's partitions wait for this before they move, and it before it may come back; default 9 s.
+		broker.session.timeout.ms=4000
+		broker.heartbeat.interval.ms=1000
 		# 8 MiB hold the hashes of 300,000 keys a pass; the default takes 128 of the heap.
 		log.cleaner.dedupe.buffer.size=8388608
 		num.network.threads=2
