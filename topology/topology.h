@@ -82,12 +82,13 @@ enum sl_stream_kind { SL_STREAM_EMBEDDED, SL_STREAM_KAFKA };
 /* A librdkafka property under kafka:, passed on as it is. */
 struct sl_property {
 	const char *name, *value;
+	const char *shown; /* the value as errors and the plan may show it: ${NAME} as written, secrets as *** */
 	const struct sl_node *node; /* for errors; its place in the file */
 };
 
 /* stream: {kind: kafka}, registry: and kafka:. */
 struct sl_kafka_def {
-	const char *brokers; /* host:port, ... */
+	const char *brokers; /* host:port, ...; NULL unless the stream is Kafka */
 	const char *prefix;  /* of every topic, group and transactional id; "" */
 	int64_t replication; /* of topics that are created; 0: the brokers' default */
 	int64_t members;     /* of a step's consumer group, per process: its threads; 1 */
@@ -103,7 +104,7 @@ struct sl_topology {
 	const char *folder; /* its folder: relative paths start here */
 	enum sl_stream_kind stream;
 	struct sl_kafka_def kafka;
-	bool durable; /* sync (default) or os */
+	bool durable; /* sync (default) or os; on Kafka false: the brokers have the truth, the local store is a copy */
 	int64_t commit_every_ms, commit_bytes;
 	struct sl_topic *topics;
 	size_t topic_count;
