@@ -9,7 +9,11 @@
  *     restore.c      the state of a task from its changelog and memo
  *     member.c       one member of a step's consumer group: a thread with a consumer and a producer
  *     run.c          all members of a process, the leader's duties, knowing when all is done
- *     stream.c       the table of functions of ../stream.h
+ *     stream.c       the table of functions of ../stream.h; open, ends, counts, progress
+ *     reader.c       committed records for commands and trainings
+ *     output.c       what a unit's commit puts into a transaction
+ *     memo.c         answers from outside made durable
+ *     guard.c        transactions of commands and trainings
  *     metrics.c      counters and librdkafka statistics as Prometheus lines and JSON
  *
  * Names on the brokers, with APP = stream.prefix + the topology's name:
@@ -76,8 +80,11 @@ struct sl_kafka {
 	struct sl_member **members; /* while running */
 	size_t member_count;
 	_Atomic bool leader;
-	struct sl_buf statistics; /* the last librdkafka statistics as Prometheus lines (metrics.c) */
-	struct sl_guard *guards;  /* stream.c */
+	struct sl_statistics *statistics; /* metrics.c: the last ones of every client */
+	struct sl_guard *guards;          /* guard.c */
+	struct sl_tail *idle_tails[2];    /* reader.c; NULL: none */
+	struct sl_lag *lags;              /* stream.c, per step: what progress last found */
+	rd_kafka_t *memo;                 /* memo.c: the producer of answers, made at the first */
 };
 
 /* -- client.c ---------------------------------------------------------------------------- */
@@ -219,6 +226,7 @@ struct sl_member *sl_member_start(struct sl_kafka *k, const struct sl_step *step
 void sl_member_ask_stop(struct sl_member *m);
 void sl_member_join(struct sl_member *m);
 struct sl_member_state {
+	const struct sl_step *step;
 	const char *state; /* starting, quiet, running, committing, calls, waiting, restoring, backoff, failed */
 	char wait[256];
 	size_t tasks;
@@ -230,15 +238,53 @@ void sl_member_state(struct sl_member *m, struct sl_member_state *to);
 /* The state of whoever in this process has the task; false: nobody here. */
 bool sl_kafka_task_state(struct sl_kafka *k, const struct sl_unit *u, char wait[256], const char **state);
 
-/* -- run.c, stream.c, metrics.c ------------------------------------------------------------ */
+/* The ops of ../stream.h that are a member's. */
+bool sl_member_waiting(struct sl_unit *u);
+bool sl_member_load(struct sl_unit *u, size_t record_max, size_t bytes_max, struct sl_error *e) SL_MUST_CHECK;
+void sl_member_wake(struct sl_unit *u);
+
+/* -- run.c ------------------------------------------------------------------------------- */
 
 enum sl_run_end sl_kafka_run(struct sl_runtime *rt, const struct sl_run_options *options, struct sl_error *e);
-/* Produce the outputs (frames of struct sl_unit) of a unit into an open transaction, framed for the wire. */
-bool sl_kafka_outputs(struct sl_kafka *k, struct sl_txn *t, const struct sl_unit *u, struct sl_error *e) SL_MUST_CHECK;
+
+/* -- output.c ---------------------------------------------------------------------------- */
+
+/* The outputs (frames) of a sealed unit into an open transaction, framed for the wire; then how many records the
+ * task has ever sent to each topic into u->writes ('n' keys): so before sl_kafka_changelog. What goes into a
+ * table carries the number as header "sluice.sequence": "<step>.<partition>:<n>". False: SL_RETRY, the
+ * registry cannot be reached; or the store cannot be read. */
+bool sl_kafka_outputs(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, struct sl_error *e) SL_MUST_CHECK;
 /* A unit's sealed writes: its changelog records into the transaction (*last: the changelog's largest offset), its
- * counts into meta too. */
+ * counts ('c' and 'n') into meta too. */
 void sl_kafka_changelog(struct sl_kafka *k, struct sl_txn *t, const struct sl_unit *u, int64_t *last);
+/* One record of ours onto a topic of the topology; *sequence NULL: without that header. */
+bool sl_kafka_output(struct sl_kafka *k, struct sl_txn *t, int topic, int32_t partition, const struct sl_record *r,
+		     const char *sequence, struct sl_error *e) SL_MUST_CHECK;
+/* Key 'n' writer 0 partition topic: see store.h. */
+void sl_kafka_sent_key(struct sl_buf *key, const char *writer, int32_t partition, const char *topic);
+/* The 8 bytes of a count; 0 where there is none. */
+bool sl_kafka_count(struct sl_store *store, struct sl_bytes key, int64_t *n, struct sl_error *e) SL_MUST_CHECK;
+
+/* -- reader.c, memo.c, guard.c: ops of ../stream.h, and what stream.c closes ------------------ */
+
+bool sl_kafka_read(struct sl_reader *r, struct sl_error *e) SL_MUST_CHECK;
+void sl_kafka_read_end(struct sl_reader *r);
+void sl_kafka_readers_close(struct sl_kafka *k);
+/* *record: the first data record at or behind `offset` and below `end`; `end` where there is none. */
+bool sl_kafka_next_record(struct sl_kafka *k, const char *topic, int32_t partition, int64_t offset, int64_t end,
+			  int64_t *record, struct sl_error *e) SL_MUST_CHECK;
+bool sl_kafka_memo(struct sl_unit *u, struct sl_writes *answers, struct sl_error *e) SL_MUST_CHECK;
+void sl_kafka_memo_close(struct sl_kafka *k);
+bool sl_kafka_guard(struct sl_runtime *rt, struct sl_bytes name, struct sl_error *e) SL_MUST_CHECK;
+bool sl_kafka_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_count,
+		     const struct sl_append *appends, size_t append_count, struct sl_writes *extra,
+		     struct sl_error *e) SL_MUST_CHECK;
+void sl_kafka_guards_close(struct sl_kafka *k);
+
+/* -- metrics.c --------------------------------------------------------------------------- */
+
 void sl_kafka_statistics(struct sl_kafka *k, const char *client, const char *json, size_t size);
+void sl_kafka_statistics_free(struct sl_kafka *k);
 void sl_kafka_metrics(struct sl_runtime *rt, struct sl_buf *text);
 void sl_kafka_describe(struct sl_runtime *rt, struct sl_buf *json);
 
