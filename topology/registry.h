@@ -4,8 +4,8 @@
  * asked again after a second, so that a broken producer does not flood the registry.
  *
  * Threads: any; calls block for the time of an HTTP request (at most the timeout). */
-#ifndef SL_REGISTRY_H
-#define SL_REGISTRY_H
+#ifndef SL_SCHEMA_REGISTRY_H
+#define SL_SCHEMA_REGISTRY_H
 
 #include "../schemas/codec.h"
 
