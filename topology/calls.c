@@ -22,7 +22,7 @@ struct call {
 struct sl_calls {
 	struct sl_store *store;
 	struct sl_buf memo;
-	bool durable;
+	bool (*keep)(void *arg, struct sl_writes *answers, struct sl_error *e);
 	void (*wake)(void *arg);
 	void *arg;
 	pthread_mutex_t lock;
@@ -34,13 +34,14 @@ struct sl_calls {
 	size_t asked, numbers_capacity;
 };
 
-struct sl_calls *sl_calls_new(struct sl_store *store, struct sl_bytes memo, bool durable, void (*wake)(void *arg),
-			      void *arg)
+struct sl_calls *sl_calls_new(struct sl_store *store, struct sl_bytes memo,
+			      bool (*keep)(void *arg, struct sl_writes *answers, struct sl_error *e),
+			      void (*wake)(void *arg), void *arg)
 {
 	struct sl_calls *c = sl_calloc(1, sizeof *c);
 
 	c->store = store;
-	c->durable = durable;
+	c->keep = keep;
 	c->wake = wake;
 	c->arg = arg;
 	sl_buf_add_bytes(&c->memo, memo);
@@ -219,7 +220,6 @@ struct sl_answer sl_calls_answer(struct sl_calls *c, uint32_t number)
 bool sl_calls_settle(struct sl_calls *c, size_t *open, struct sl_error *e)
 {
 	struct sl_writes memo = { 0 };
-	struct sl_writes *batch = &memo;
 	struct sl_buf key = { 0 };
 	struct call **arrived = sl_malloc((c->count + 1) * sizeof(struct call *));
 	size_t n = 0;
@@ -241,7 +241,7 @@ bool sl_calls_settle(struct sl_calls *c, size_t *open, struct sl_error *e)
 		sl_writes_put(&memo, sl_buf_bytes(&key), sl_buf_bytes(&arrived[i]->body));
 	}
 	if (memo.count)
-		done = c->store->ops->write(c->store, &batch, 1, c->durable, e);
+		done = c->keep(c->arg, &memo, e);
 	for (size_t i = 0; done && i < n; i++)
 		set_state(c, arrived[i], SETTLED);
 	sl_writes_release(&memo);

@@ -20,10 +20,11 @@
 
 struct sl_calls;
 
-/* `memo` is the key prefix of the task's memo in `store`; wake(arg) is called when an answer
- * has come, from any thread. */
-struct sl_calls *sl_calls_new(struct sl_store *store, struct sl_bytes memo, bool durable, void (*wake)(void *arg),
-			      void *arg);
+/* `memo` is the key prefix of the task's memo in `store`. keep(arg) makes answers durable there (and wherever
+ * else they must be) before anybody uses them; wake(arg) is called when an answer has come, from any thread. */
+struct sl_calls *sl_calls_new(struct sl_store *store, struct sl_bytes memo,
+			      bool (*keep)(void *arg, struct sl_writes *answers, struct sl_error *e),
+			      void (*wake)(void *arg), void *arg);
 /* Every call must be settled: the endpoints are freed first. */
 void sl_calls_free(struct sl_calls *c);
 

@@ -1,4 +1,4 @@
-/* commit.c -- the one place that makes things true.
+/* commit.c -- the one place that makes things true on the embedded stream.
  *
  * A commit takes the open transactions of any number of units, and the records and
  * writes of a command, and makes them true together:
@@ -86,15 +86,16 @@ static bool sync_logs(struct sl_runtime *rt, struct sl_writes *ends, struct sl_e
 	return true;
 }
 
-/* Apply the new records of a table's log; they are committed and in the page cache. */
-static bool table_catch_up(struct sl_runtime *rt, int topic, int32_t partition, struct sl_error *e)
+/* Apply the records of a table's log up to `end`, from where it was left; they are committed and, when new, in the
+ * page cache. */
+bool sl_table_read(struct sl_runtime *rt, int topic, int32_t partition, int64_t end, struct sl_error *e)
 {
 	struct sl_topic_state *state = &rt->topics[topic];
 	struct sl_reader reader;
 	const struct sl_record *r;
 
 	e->verdict = SL_OK;
-	sl_reader_open(&reader, rt, topic, partition, atomic_load(&state->ends[partition]));
+	sl_reader_open(&reader, rt, topic, partition, end);
 	reader.cursor.offset = state->applied[partition];
 	while ((r = sl_reader_next(&reader, e)) != NULL) {
 		sl_table_apply(state->table, r->key, r->value, r->headers);
@@ -115,7 +116,8 @@ static bool publish(struct sl_runtime *rt, bool *published, struct sl_error *e)
 			state->touched[p] = false;
 			published[i] = true;
 			atomic_store(&state->ends[p], sl_log_end(state->logs[p]).offset);
-			if (state->table && !rt->options.freeze && !table_catch_up(rt, (int)i, p, e))
+			if (state->table && !rt->options.freeze &&
+			    !sl_table_read(rt, (int)i, p, atomic_load(&state->ends[p]), e))
 				return false;
 		}
 	}
@@ -161,8 +163,9 @@ bool sl_retain(struct sl_runtime *rt, const bool *touched, struct sl_error *e)
 	return true;
 }
 
-bool sl_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_count, const struct sl_append *appends,
-	       size_t append_count, struct sl_writes *extra, struct sl_error *e)
+bool sl_embedded_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_count,
+			const struct sl_append *appends, size_t append_count, struct sl_writes *extra,
+			struct sl_error *e)
 {
 	bool *published = sl_calloc(rt->topology->topic_count + 1, sizeof *published);
 	bool *retained = sl_calloc(rt->topology->topic_count + 1, sizeof *retained);
@@ -227,35 +230,4 @@ out:
 	free(retained);
 	free(published);
 	return done;
-}
-
-/* -- reading what is committed ------------------------------------------------------ */
-
-void sl_reader_open(struct sl_reader *r, struct sl_runtime *rt, int topic, int32_t partition, int64_t end)
-{
-	memset(r, 0, sizeof *r);
-	r->rt = rt;
-	r->topic = topic;
-	r->partition = partition;
-	r->end = end;
-	r->cursor.offset = atomic_load(&rt->topics[topic].starts[partition]);
-}
-
-const struct sl_record *sl_reader_next(struct sl_reader *r, struct sl_error *e)
-{
-	if (r->at == r->count) {
-		r->at = r->count = 0;
-		if (r->cursor.offset >= r->end)
-			return NULL;
-		if (!sl_log_read(r->rt->topics[r->topic].logs[r->partition], &r->cursor, r->end,
-				 sizeof r->records / sizeof *r->records, 256u << 10, &r->bytes, r->records, &r->count,
-				 e))
-			return NULL;
-	}
-	return &r->records[r->at++];
-}
-
-void sl_reader_close(struct sl_reader *r)
-{
-	sl_buf_release(&r->bytes);
 }

@@ -11,12 +11,12 @@
 
 static bool pinned(struct sl_runtime *rt, bool *any, struct sl_error *e)
 {
-	struct sl_store_scan *scan = rt->store->ops->scan(rt->store, (struct sl_bytes){ "f", 1 });
+	struct sl_store_scan *scan = rt->meta->ops->scan(rt->meta, (struct sl_bytes){ "f", 1 });
 	struct sl_bytes key, value;
 
 	e->verdict = SL_OK;
-	*any = rt->store->ops->next(scan, &key, &value, e);
-	rt->store->ops->end(scan);
+	*any = rt->meta->ops->next(scan, &key, &value, e);
+	rt->meta->ops->end(scan);
 	return e->verdict == SL_OK;
 }
 
@@ -46,7 +46,7 @@ bool sl_freeze_pin(struct sl_runtime *rt, struct sl_error *e)
 		}
 	}
 	if (done && w.count)
-		done = rt->store->ops->write(rt->store, &batch, 1, rt->topology->durable, e);
+		done = rt->meta->ops->write(rt->meta, &batch, 1, rt->topology->durable, e);
 	sl_writes_release(&w);
 	sl_buf_release(&key);
 	return done;
@@ -61,7 +61,7 @@ bool sl_freeze_end(struct sl_runtime *rt, int topic, int32_t partition, int64_t 
 	if (!rt->options.freeze)
 		return true;
 	pin_key(&key, rt->topology->topics[topic].name, partition);
-	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
+	done = rt->meta->ops->get(rt->meta, sl_buf_bytes(&key), &value, &found, e);
 	if (done)
 		*end = found && value.size == 8 ? (int64_t)sl_get_le64(value.data) : 0;
 	sl_buf_release(&key);
@@ -71,19 +71,19 @@ bool sl_freeze_end(struct sl_runtime *rt, int topic, int32_t partition, int64_t 
 
 bool sl_freeze_release(struct sl_runtime *rt, struct sl_error *e)
 {
-	struct sl_store_scan *scan = rt->store->ops->scan(rt->store, (struct sl_bytes){ "f", 1 });
+	struct sl_store_scan *scan = rt->meta->ops->scan(rt->meta, (struct sl_bytes){ "f", 1 });
 	struct sl_writes w = { 0 };
 	struct sl_writes *batch = &w;
 	struct sl_bytes key, value;
 	bool done;
 
 	e->verdict = SL_OK;
-	while (rt->store->ops->next(scan, &key, &value, e))
+	while (rt->meta->ops->next(scan, &key, &value, e))
 		sl_writes_del(&w, key);
-	rt->store->ops->end(scan);
+	rt->meta->ops->end(scan);
 	done = e->verdict == SL_OK;
 	if (done && w.count)
-		done = rt->store->ops->write(rt->store, &batch, 1, rt->topology->durable, e);
+		done = rt->meta->ops->write(rt->meta, &batch, 1, rt->topology->durable, e);
 	sl_writes_release(&w);
 	return done;
 }

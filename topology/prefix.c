@@ -138,6 +138,11 @@ bool sl_prefix_open(struct sl_prefix *x, struct sl_runtime *rt, const int *topic
 	x->topic_count = count;
 	x->ends = sl_calloc(count + 1, sizeof(int64_t *));
 	for (size_t i = 0; i < count; i++) {
+		if (!rt->stream->refresh(rt, topics[i], e))
+			return false;
+		x->records += rt->stream->records(rt, topics[i]);
+	}
+	for (size_t i = 0; i < count; i++) {
 		int32_t partitions = rt->topology->topics[topics[i]].partitions;
 
 		x->ends[i] = sl_calloc((size_t)partitions, sizeof(int64_t));
@@ -177,21 +182,18 @@ void sl_prefix_close(struct sl_prefix *x)
 char *sl_prefix_json(const struct sl_prefix *x, const char *reason)
 {
 	json_t *root = json_object(), *offsets = json_object();
-	int64_t records = 0;
 	char *text;
 
 	for (size_t i = 0; i < x->topic_count; i++) {
 		const struct sl_topic *topic = &x->rt->topology->topics[x->topics[i]];
 		json_t *list = json_array();
 
-		for (int32_t p = 0; p < topic->partitions; p++) {
+		for (int32_t p = 0; p < topic->partitions; p++)
 			json_array_append_new(list, json_integer(x->ends[i][p]));
-			records += x->ends[i][p];
-		}
 		json_object_set_new(offsets, topic->name, list);
 	}
 	json_object_set_new(root, "offsets", offsets);
-	json_object_set_new(root, "records", json_integer(records));
+	json_object_set_new(root, "records", json_integer(x->records));
 	json_object_set_new(root, "reason", json_string(reason));
 	text = json_dumps(root, JSON_COMPACT);
 	json_decref(root);

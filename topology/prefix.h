@@ -12,7 +12,8 @@ struct sl_prefix {
 	struct sl_runtime *rt;
 	const int *topics;
 	size_t topic_count;
-	int64_t **ends; /* per topic, per partition */
+	int64_t **ends;  /* per topic, per partition */
+	int64_t records; /* ever committed to the topics when it was opened */
 	/* id to the sequence number of its last record; open addressing */
 	struct sl_id *ids;
 	int64_t *last;

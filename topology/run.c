@@ -1,4 +1,4 @@
-/* run.c -- worker threads, the committer, and knowing when all is done.
+/* run.c -- the embedded stream's worker threads, the committer, and knowing when all is done.
  *
  * A unit is in one place at a time: quiet (nothing to read), ready (queued), running on a worker,
  * committing, waiting for calls, waiting for a table, or backing off after a failure. A
@@ -423,7 +423,7 @@ static void drain(struct sl_scheduler *s)
 			sl_log(SL_LOG_WARN, NULL, "%s", e.text);
 }
 
-enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_options *options, struct sl_error *e)
+enum sl_run_end sl_embedded_run(struct sl_runtime *rt, const struct sl_run_options *options, struct sl_error *e)
 {
 	struct sl_scheduler *s = rt->scheduler;
 	long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -434,10 +434,6 @@ enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_option
 	enum sl_run_end end = SL_RUN_STOPPED;
 	int64_t shown_ns = 0;
 
-	if (!rt->options.freeze && !sl_freeze_release(rt, e)) {
-		free(workers);
-		return SL_RUN_FAILED;
-	}
 	sl_lock(&s->lock);
 	s->on = true;
 	s->stopping = s->failed = s->train_asked = s->looked = false;
@@ -486,10 +482,6 @@ enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_option
 	}
 	sl_unlock(&s->lock);
 	free(workers);
-	if (end == SL_RUN_IDLE && rt->options.freeze && !sl_freeze_release(rt, e))
-		end = SL_RUN_FAILED;
-	if (options->progress)
-		options->progress(options->arg, rt);
 	return end;
 }
 
@@ -505,14 +497,4 @@ const char *sl_scheduler_state(struct sl_runtime *rt, const struct sl_unit *u, c
 	memcpy(wait, u->wait, sizeof u->wait);
 	sl_unlock(&s->lock);
 	return name;
-}
-
-bool sl_scheduler_running(struct sl_runtime *rt)
-{
-	bool on;
-
-	sl_lock(&rt->scheduler->lock);
-	on = rt->scheduler->on;
-	sl_unlock(&rt->scheduler->lock);
-	return on;
 }

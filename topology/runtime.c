@@ -57,7 +57,7 @@ static bool check_input(struct sl_runtime *rt, const struct sl_step *step, struc
 	bool found, done;
 
 	sl_key_begin(&key, 'r', step->name);
-	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
+	done = rt->meta->ops->get(rt->meta, sl_buf_bytes(&key), &value, &found, e);
 	if (done && found && !sl_bytes_equal(sl_buf_bytes(&value), topic))
 		done = sl_error_set(e, SL_STOP,
 				    "step '%s' read topic '%s' when '%s' was written, and '%s' in the topology: give "
@@ -73,7 +73,7 @@ static bool check_input(struct sl_runtime *rt, const struct sl_step *step, struc
 
 /* The folder's version, the shapes of its stores and what its steps read must be those of this program
  * and topology. */
-static bool check_shape(struct sl_runtime *rt, struct sl_error *e)
+bool sl_meta_check(struct sl_runtime *rt, struct sl_error *e)
 {
 	struct sl_writes w = { 0 };
 	struct sl_writes *batch = &w;
@@ -82,7 +82,7 @@ static bool check_shape(struct sl_runtime *rt, struct sl_error *e)
 	bool found, done;
 
 	sl_buf_add_byte(&key, 'v');
-	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
+	done = rt->meta->ops->get(rt->meta, sl_buf_bytes(&key), &value, &found, e);
 	if (done && found && (value.size != 8 || sl_get_le64(value.data) != SL_DATA_VERSION))
 		done = sl_error_set(e, SL_STOP,
 				    "data folder '%s' has version %" PRIu64
@@ -97,7 +97,7 @@ static bool check_shape(struct sl_runtime *rt, struct sl_error *e)
 		const struct sl_step *step = &rt->topology->steps[i];
 
 		sl_key_begin(&key, 'h', step->name);
-		done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
+		done = rt->meta->ops->get(rt->meta, sl_buf_bytes(&key), &value, &found, e);
 		if (done && found && (value.size != 8 || sl_get_le64(value.data) != step->shape))
 			done = sl_error_set(e, SL_STOP,
 					    "the options that shape the stores of step '%s' have changed since '%s' "
@@ -111,120 +111,17 @@ static bool check_shape(struct sl_runtime *rt, struct sl_error *e)
 		done = done && check_input(rt, step, &w, e);
 	}
 	if (done && w.count)
-		done = rt->store->ops->write(rt->store, &batch, 1, rt->topology->durable, e);
+		done = rt->meta->ops->write(rt->meta, &batch, 1, rt->topology->durable, e);
 	sl_writes_release(&w);
 	sl_buf_release(&key);
 	sl_buf_release(&value);
 	return done;
 }
 
-static bool recorded_end(struct sl_runtime *rt, const char *topic, int32_t partition, struct sl_log_end *end,
-			 struct sl_error *e)
-{
-	struct sl_buf key = { 0 }, value = { 0 };
-	bool found, done;
-
-	memset(end, 0, sizeof *end);
-	sl_key_begin(&key, 'e', topic);
-	sl_key_partition(&key, partition);
-	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
-	if (done && found && value.size != 24)
-		done = sl_error_set(e, SL_STOP,
-				    "the end of topic '%s' has %zu bytes, expected 24: the store is damaged", topic,
-				    value.size);
-	if (done && found) {
-		end->offset = (int64_t)sl_get_le64(value.data);
-		end->segment = (int64_t)sl_get_le64(value.data + 8);
-		end->bytes = sl_get_le64(value.data + 16);
-	}
-	sl_buf_release(&key);
-	sl_buf_release(&value);
-	return done;
-}
-
-static bool committed_offset(struct sl_runtime *rt, const char *step, int32_t partition, int64_t *offset,
-			     struct sl_error *e)
-{
-	struct sl_buf key = { 0 }, value = { 0 };
-	bool found, done;
-
-	*offset = 0;
-	sl_key_begin(&key, 'o', step);
-	sl_key_partition(&key, partition);
-	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
-	if (done && found && value.size == 16)
-		*offset = (int64_t)sl_get_le64(value.data);
-	sl_buf_release(&key);
-	sl_buf_release(&value);
-	return done;
-}
-
-/* How far the slowest of all steps that ever read the topic is; *end where nobody did. */
-static bool slowest_reader(struct sl_runtime *rt, const char *topic, int32_t partition, int64_t *end,
-			   struct sl_error *e)
-{
-	struct sl_store_scan *scan = rt->store->ops->scan(rt->store, (struct sl_bytes){ "r", 1 });
-	struct sl_bytes key, value;
-	bool done = true;
-
-	e->verdict = SL_OK;
-	while (done && rt->store->ops->next(scan, &key, &value, e)) {
-		int64_t read;
-
-		if (!sl_bytes_equal(value, sl_text(topic)))
-			continue;
-		done = committed_offset(rt, (const char *)key.data + 1, partition, &read, e);
-		if (done && read < *end)
-			*end = read;
-	}
-	rt->store->ops->end(scan);
-	return done && e->verdict == SL_OK;
-}
-
-/* A topic that lost its log or its partitions in the topology must have been read to its end. */
-static bool check_unread(struct sl_runtime *rt, struct sl_error *e)
-{
-	struct sl_store_scan *scan = rt->store->ops->scan(rt->store, (struct sl_bytes){ "e", 1 });
-	struct sl_bytes key, value;
-	bool done = true;
-
-	e->verdict = SL_OK;
-	while (done && rt->store->ops->next(scan, &key, &value, e)) {
-		const char *name = (const char *)key.data + 1;
-		const uint8_t *tail = (const uint8_t *)name + strlen(name) + 1;
-		int32_t partition =
-			(int32_t)((uint32_t)tail[0] << 24 | (uint32_t)tail[1] << 16 | (uint32_t)tail[2] << 8 | tail[3]);
-		int64_t end = (int64_t)sl_get_le64(value.data), read = end;
-		int topic = sl_topology_topic(rt->topology, name);
-		const struct sl_topic *t = topic >= 0 ? &rt->topology->topics[topic] : NULL;
-
-		if (t && !t->inlined && partition < t->partitions)
-			continue;
-		if (t && !t->inlined) {
-			done = sl_error_set(e, SL_STOP,
-					    "topic '%s' has %d or more partitions in '%s', %d in the topology: "
-					    "partitions cannot be taken "
-					    "away",
-					    name, (int)partition + 1, rt->data, (int)t->partitions);
-			break;
-		}
-		done = slowest_reader(rt, name, partition, &read, e);
-		if (done && read < end)
-			done = sl_error_set(
-				e, SL_STOP,
-				"topic '%s' is %s in the topology but has %" PRId64
-				" unread records in partition %d: run the old topology with --until-idle first",
-				name, t ? "inlined" : "missing", end - read, (int)partition);
-	}
-	rt->store->ops->end(scan);
-	return done && e->verdict == SL_OK;
-}
-
-static bool open_topics(struct sl_runtime *rt, struct sl_error *e)
+void sl_topics_alloc(struct sl_runtime *rt)
 {
 	const struct sl_topology *topology = rt->topology;
 	bool *is_table = sl_calloc(topology->topic_count + 1, sizeof *is_table);
-	bool done = true;
 
 	for (size_t i = 0; i < topology->step_count; i++)
 		for (size_t k = 0; topology->steps[i].op->tables && topology->steps[i].op->tables[k]; k++)
@@ -232,63 +129,20 @@ static bool open_topics(struct sl_runtime *rt, struct sl_error *e)
 	if (topology->models >= 0)
 		is_table[topology->models] = true;
 	rt->topics = sl_calloc(topology->topic_count + 1, sizeof *rt->topics);
-	for (size_t i = 0; done && i < topology->topic_count; i++) {
-		const struct sl_topic *t = &topology->topics[i];
-		struct sl_topic_state *state = &rt->topics[i];
+	for (size_t i = 0; i < topology->topic_count; i++) {
+		size_t n = (size_t)topology->topics[i].partitions;
 
-		if (t->inlined)
+		if (topology->topics[i].inlined)
 			continue;
-		state->logs = sl_calloc((size_t)t->partitions, sizeof(struct sl_log *));
-		state->ends = sl_calloc((size_t)t->partitions, sizeof *state->ends);
-		state->starts = sl_calloc((size_t)t->partitions, sizeof *state->starts);
-		state->applied = sl_calloc((size_t)t->partitions, sizeof *state->applied);
-		state->touched = sl_calloc((size_t)t->partitions, sizeof *state->touched);
+		rt->topics[i].ends = sl_calloc(n, sizeof *rt->topics[i].ends);
+		rt->topics[i].starts = sl_calloc(n, sizeof *rt->topics[i].starts);
 		if (is_table[i])
-			state->table = sl_table_new();
-		for (int32_t p = 0; done && p < t->partitions; p++) {
-			struct sl_log_end end;
-			char folder[400];
-
-			snprintf(folder, sizeof folder, "topics/%s/%d", t->name, (int)p);
-			done = recorded_end(rt, t->name, p, &end, e);
-			if (!done)
-				break;
-			state->logs[p] = sl_log_open(rt->disk, folder, end, t->segment_bytes, e);
-			done = state->logs[p] != NULL;
-			if (!done)
-				break;
-			atomic_store(&state->ends[p], end.offset);
-			atomic_store(&state->starts[p], sl_log_end(state->logs[p]).start);
-		}
-	}
-	done = done && sl_freeze_pin(rt, e);
-	for (size_t i = 0; done && i < topology->topic_count; i++) {
-		struct sl_topic_state *state = &rt->topics[i];
-
-		for (int32_t p = 0; done && state->table && p < topology->topics[i].partitions; p++) {
-			struct sl_reader reader;
-			const struct sl_record *r;
-			int64_t end;
-
-			if (!sl_freeze_end(rt, (int)i, p, &end, e)) {
-				done = false;
-				break;
-			}
-			e->verdict = SL_OK;
-			sl_reader_open(&reader, rt, (int)i, p, end);
-			while ((r = sl_reader_next(&reader, e)) != NULL) {
-				sl_table_apply(state->table, r->key, r->value, r->headers);
-				state->applied[p]++;
-			}
-			sl_reader_close(&reader);
-			done = e->verdict == SL_OK;
-		}
+			rt->topics[i].table = sl_table_new();
 	}
 	free(is_table);
-	return done;
 }
 
-static bool wanted(const struct sl_runtime *rt, const char *step)
+bool sl_step_wanted(const struct sl_runtime *rt, const char *step)
 {
 	if (!rt->options.only)
 		return true;
@@ -296,45 +150,6 @@ static bool wanted(const struct sl_runtime *rt, const char *step)
 		if (strcmp(rt->options.only[i], step) == 0)
 			return true;
 	return false;
-}
-
-static bool open_units(struct sl_runtime *rt, struct sl_error *e)
-{
-	const struct sl_topology *topology = rt->topology;
-
-	for (size_t i = 0; i < topology->step_count; i++) {
-		const struct sl_step *step = &topology->steps[i];
-
-		if (step->host != (int)i || !wanted(rt, step->name))
-			continue;
-		for (int32_t p = 0; p < topology->topics[step->from].partitions; p++) {
-			struct sl_unit *u = sl_calloc(1, sizeof *u);
-
-			u->rt = rt;
-			u->partition = p;
-			u->tasks = sl_calloc(topology->step_count, sizeof *u->tasks);
-			for (size_t k = i; k < topology->step_count; k++)
-				if (topology->steps[k].host == (int)i)
-					u->tasks[u->task_count++].step = &topology->steps[k];
-			rt->units = sl_realloc(rt->units, (rt->unit_count + 1) * sizeof(struct sl_unit *));
-			rt->units[rt->unit_count++] = u;
-			if (!sl_unit_open(u, e))
-				return false;
-		}
-	}
-	return true;
-}
-
-/* A crash may have come between a commit and the dropping of what it left behind. */
-static bool retain_all(struct sl_runtime *rt, struct sl_error *e)
-{
-	bool *all = sl_calloc(rt->topology->topic_count + 1, sizeof *all);
-	bool done;
-
-	memset(all, true, rt->topology->topic_count * sizeof *all);
-	done = sl_retain(rt, all, e);
-	free(all);
-	return done;
 }
 
 struct sl_runtime *sl_runtime_open(const struct sl_topology *topology, const struct sl_runtime_options *options,
@@ -347,6 +162,8 @@ struct sl_runtime *sl_runtime_open(const struct sl_topology *topology, const str
 	rt->topology = topology;
 	rt->options = *options;
 	rt->data = sl_strdup(options->data ? options->data : topology->data);
+	rt->models = topology->models_dir ? topology->models_dir : rt->data;
+	rt->stream = topology->stream == SL_STREAM_KAFKA ? &sl_stream_kafka : &sl_stream_embedded;
 	rt->lock_fd = -1;
 	rt->opened_ns = sl_monotonic_ns();
 	sl_mutex_init(&rt->commit_lock);
@@ -379,15 +196,15 @@ struct sl_runtime *sl_runtime_open(const struct sl_topology *topology, const str
 		tasks += (size_t)topology->topics[topology->steps[i].from].partitions;
 	snprintf(path, sizeof path, "%s/attempts", rt->data);
 	rt->attempts = sl_attempts_open(rt->own_disk ? path : NULL, tasks, e);
-	if (!rt->attempts || !check_shape(rt, e) || !check_unread(rt, e) || !open_topics(rt, e))
+	if (!rt->attempts)
 		goto failed;
 	rt->endpoints = sl_calloc(topology->endpoint_count + 1, sizeof(struct sl_endpoint *));
 	for (size_t i = 0; i < topology->endpoint_count; i++)
 		if (options->endpoint)
 			rt->endpoints[i] = options->endpoint(options->arg, &topology->endpoints[i]);
-	if (!open_units(rt, e) || !retain_all(rt, e))
+	sl_topics_alloc(rt);
+	if (!rt->stream->open(rt, e))
 		goto failed;
-	rt->scheduler = sl_scheduler_new(rt);
 	rt->training = sl_training_new(rt);
 	return rt;
 failed:
@@ -405,21 +222,13 @@ void sl_runtime_close(struct sl_runtime *rt)
 		if (rt->endpoints[i])
 			rt->endpoints[i]->ops->free(rt->endpoints[i]);
 	free(rt->endpoints);
-	for (size_t i = 0; i < rt->unit_count; i++)
-		sl_unit_close(rt->units[i]);
+	rt->stream->close(rt);
+	assert(rt->unit_count == 0);
 	free(rt->units);
-	sl_scheduler_free(rt->scheduler);
 	for (size_t i = 0; rt->topics && i < rt->topology->topic_count; i++) {
-		struct sl_topic_state *state = &rt->topics[i];
-
-		for (int32_t p = 0; state->logs && p < rt->topology->topics[i].partitions; p++)
-			sl_log_close(state->logs[p]);
-		free(state->logs);
-		free(state->ends);
-		free(state->starts);
-		free(state->applied);
-		free(state->touched);
-		sl_table_free(state->table);
+		free(rt->topics[i].ends);
+		free(rt->topics[i].starts);
+		sl_table_free(rt->topics[i].table);
 	}
 	free(rt->topics);
 	sl_attempts_close(rt->attempts);
@@ -498,15 +307,18 @@ bool sl_runtime_fetch(struct sl_runtime *rt, int topic, int32_t partition, int64
 	struct sl_topic_state *state;
 	struct sl_reader reader;
 	const struct sl_record *r;
+	struct sl_error why;
 	size_t before = frames->size;
 
-	if (topic < 0 || (size_t)topic >= rt->topology->topic_count || !rt->topics[topic].logs)
+	if (topic < 0 || (size_t)topic >= rt->topology->topic_count || !rt->topics[topic].ends)
 		return sl_error_set(e, SL_STOP, "there is no such stored topic");
 	if (partition < 0 || partition >= rt->topology->topics[topic].partitions)
 		return sl_error_set(e, SL_STOP, "topic '%s' has partitions 0 to %d, not %d",
 				    rt->topology->topics[topic].name, (int)rt->topology->topics[topic].partitions - 1,
 				    (int)partition);
 	state = &rt->topics[topic];
+	if (!rt->stream->refresh(rt, topic, e))
+		return false;
 	*end = atomic_load(&state->ends[partition]);
 	if (offset < atomic_load(&state->starts[partition]))
 		offset = atomic_load(&state->starts[partition]);
@@ -523,9 +335,18 @@ bool sl_runtime_fetch(struct sl_runtime *rt, int topic, int32_t partition, int64
 			*next = r->offset + 1;
 			continue;
 		}
-		start = sl_log_start(state->logs[partition]);
-		if (e->verdict == SL_OK || reader.cursor.offset >= start)
+		if (e->verdict == SL_OK) {
+			*next = reader.cursor.offset; /* past what is no record */
 			break;
+		}
+		why = *e;
+		if (!rt->stream->refresh(rt, topic, e))
+			break;
+		start = atomic_load(&state->starts[partition]);
+		if (reader.cursor.offset >= start) {
+			*e = why;
+			break;
+		}
 		/* dropped while we looked: go on with what is kept */
 		e->verdict = SL_OK;
 		reader.cursor = (struct sl_cursor){ .offset = start };
@@ -553,7 +374,11 @@ bool sl_runtime_ingest_mark(struct sl_runtime *rt, struct sl_bytes source, struc
 
 	memset(mark, 0, sizeof *mark);
 	mark_key(&key, source, head);
-	done = rt->store->ops->get(rt->store, sl_buf_bytes(&key), &value, &found, e);
+	if (!rt->stream->guard(rt, sl_buf_bytes(&key), e)) {
+		sl_buf_release(&key);
+		return false;
+	}
+	done = rt->meta->ops->get(rt->meta, sl_buf_bytes(&key), &value, &found, e);
 	if (done && found && value.size == MARK_SIZE) {
 		mark->position = sl_get_le64(value.data);
 		mark->lines = (int64_t)sl_get_le64(value.data + 8);
@@ -638,7 +463,7 @@ bool sl_runtime_append(struct sl_runtime *rt, int topic, const struct sl_record 
 	struct sl_append append = { .topic = topic, .count = count };
 	bool done;
 
-	if (topic < 0 || (size_t)topic >= rt->topology->topic_count || !rt->topics[topic].logs)
+	if (topic < 0 || (size_t)topic >= rt->topology->topic_count || !rt->topics[topic].ends)
 		return sl_error_set(e, SL_STOP, "there is no such stored topic");
 	append.records = sl_malloc((count + 1) * sizeof *append.records);
 	if (count)
@@ -651,4 +476,26 @@ bool sl_runtime_append(struct sl_runtime *rt, int topic, const struct sl_record 
 void sl_runtime_stop(struct sl_runtime *rt)
 {
 	atomic_store(&rt->stop, 1);
+}
+
+enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_options *options, struct sl_error *e)
+{
+	enum sl_run_end end;
+
+	if (!rt->options.freeze && !sl_freeze_release(rt, e))
+		return SL_RUN_FAILED;
+	atomic_store(&rt->running, true);
+	end = rt->stream->run(rt, options, e);
+	atomic_store(&rt->running, false);
+	if (end == SL_RUN_IDLE && rt->options.freeze && !sl_freeze_release(rt, e))
+		end = SL_RUN_FAILED;
+	if (options->progress)
+		options->progress(options->arg, rt);
+	return end;
+}
+
+bool sl_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_count, const struct sl_append *appends,
+	       size_t append_count, struct sl_writes *extra, struct sl_error *e)
+{
+	return rt->stream->commit(rt, units, unit_count, appends, append_count, extra, e);
 }

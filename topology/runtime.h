@@ -25,6 +25,7 @@ struct sl_runtime;
 struct sl_runtime_options {
 	const char *data;        /* folder; NULL: the topology's */
 	bool freeze;             /* pin models and tables as they are at open; no training */
+	bool wait_for_brokers;   /* for ever, saying so; else an error after a few seconds */
 	const char *const *only; /* step names whose tasks run; NULL: all */
 	size_t only_count;
 	/* For tests; NULL: the real ones below `data`, with the lock taken. Borrowed. */

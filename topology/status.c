@@ -74,11 +74,11 @@ static bool step_counts(struct sl_runtime *rt, const struct sl_step *step, json_
 
 	sl_key_begin(&prefix, 'c', step->name);
 	e->verdict = SL_OK;
-	scan = rt->store->ops->scan(rt->store, sl_buf_bytes(&prefix));
-	while (rt->store->ops->next(scan, &key, &value, e))
+	scan = rt->meta->ops->scan(rt->meta, sl_buf_bytes(&prefix));
+	while (rt->meta->ops->next(scan, &key, &value, e))
 		if (value.size == 8)
 			add_count(ports, key, prefix.size + 4, (int64_t)sl_get_le64(value.data));
-	rt->store->ops->end(scan);
+	rt->meta->ops->end(scan);
 	sl_buf_release(&prefix);
 	return e->verdict == SL_OK;
 }
@@ -101,45 +101,50 @@ static json_t *port_json(json_t *ports, const char *port)
 	return p;
 }
 
-/* Offset and lag of a step that reads a topic; state and wait of its units. */
-static void step_progress(struct sl_runtime *rt, size_t step, json_t *to)
+/* Offset and lag of a step that reads a topic, on all partitions; state and wait of the units that are here. */
+static bool step_progress(struct sl_runtime *rt, const struct sl_step *def, json_t *to, struct sl_error *e)
 {
-	const struct sl_step *def = &rt->topology->steps[step];
-	struct sl_topic_state *topic = &rt->topics[def->from];
 	int64_t in = 0, lag = 0, flight = 0;
 	json_t *partitions = json_array();
 	char wait[256], shown[256] = "";
 	const char *state = "off";
 
+	json_object_set_new(to, "partitions", partitions);
+	for (int32_t i = 0; i < rt->topology->topics[def->from].partitions; i++) {
+		int64_t committed, behind;
+		json_t *p = json_object();
+
+		json_array_append_new(partitions, p);
+		if (!rt->stream->progress(rt, def, i, &committed, &behind, e))
+			return false;
+		in += committed;
+		lag += behind;
+		json_object_set_new(p, "partition", json_integer(i));
+		json_object_set_new(p, "offset", json_integer(committed));
+		json_object_set_new(p, "lag", json_integer(behind));
+	}
 	sl_lock(&rt->commit_lock);
 	for (size_t i = 0; i < rt->unit_count; i++) {
 		struct sl_unit *u = rt->units[i];
-		int64_t behind;
-		json_t *p;
 
 		if (u->tasks[0].step != def)
 			continue;
-		behind = atomic_load(&topic->ends[u->partition]) - u->committed;
-		in += u->committed;
-		lag += behind;
 		flight += (int64_t)sl_calls_in_flight(u->calls);
-		p = json_object();
-		json_object_set_new(p, "partition", json_integer(u->partition));
-		json_object_set_new(p, "offset", json_integer(u->committed));
-		json_object_set_new(p, "lag", json_integer(behind));
-		json_array_append_new(partitions, p);
-		state = sl_scheduler_state(rt, u, wait);
+		state = rt->stream->state(u, wait);
 		if (wait[0])
 			memcpy(shown, wait, sizeof shown);
 	}
 	sl_unlock(&rt->commit_lock);
+	/* offsets on Kafka count control records too */
+	if (in > rt->stream->records(rt, def->from))
+		in = rt->stream->records(rt, def->from);
 	json_object_set_new(to, "in", json_integer(in));
 	json_object_set_new(to, "lag", json_integer(lag));
 	json_object_set_new(to, "in_flight", json_integer(flight));
-	json_object_set_new(to, "partitions", partitions);
 	json_object_set_new(to, "state", json_string(shown[0] ? "waiting" : state));
 	if (shown[0])
 		json_object_set_new(to, "wait", json_string(shown));
+	return true;
 }
 
 /* CPU time since the start, over the partitions; inlined steps are counted apart from their host. */
@@ -147,6 +152,7 @@ static void step_cpu(struct sl_runtime *rt, const struct sl_step *def, json_t *t
 {
 	int64_t open_cpu_ns = 0, cpu_ns = 0, read_cpu_ns = 0;
 
+	sl_lock(&rt->commit_lock);
 	for (size_t i = 0; i < rt->unit_count; i++) {
 		for (size_t k = 0; k < rt->units[i]->task_count; k++) {
 			struct sl_task *t = &rt->units[i]->tasks[k];
@@ -158,6 +164,7 @@ static void step_cpu(struct sl_runtime *rt, const struct sl_step *def, json_t *t
 			read_cpu_ns += atomic_load(&t->read_cpu_ns);
 		}
 	}
+	sl_unlock(&rt->commit_lock);
 	json_object_set_new(to, "open_cpu_ns", json_integer(open_cpu_ns));
 	json_object_set_new(to, "cpu_ns", json_integer(cpu_ns));
 	json_object_set_new(to, "read_cpu_ns", json_integer(read_cpu_ns));
@@ -203,7 +210,11 @@ static json_t *step_json(struct sl_runtime *rt, size_t step, struct sl_error *e)
 	json_object_set(to, "dead_codes", child(child(ports, "dead"), "codes"));
 	json_object_set(to, "dead_sources", child(child(ports, "dead"), "sources"));
 	if (def->host == (int)step) {
-		step_progress(rt, step, to);
+		if (!step_progress(rt, def, to, e)) {
+			json_decref(ports);
+			json_decref(to);
+			return NULL;
+		}
 	} else { /* inlined: what came in has left */
 		json_object_set_new(to, "in", json_integer(in));
 		json_object_set_new(to, "lag", json_integer(0));
@@ -216,29 +227,30 @@ static json_t *step_json(struct sl_runtime *rt, size_t step, struct sl_error *e)
 	return to;
 }
 
-static json_t *topics_json(struct sl_runtime *rt)
+static json_t *topics_json(struct sl_runtime *rt, struct sl_error *e)
 {
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < rt->topology->topic_count; i++) {
 		const struct sl_topic *def = &rt->topology->topics[i];
-		int64_t records = 0, kept = 0, bytes = 0;
+		int64_t kept = 0, bytes;
 		json_t *t;
 
 		if (def->inlined)
 			continue;
-		for (int32_t p = 0; p < def->partitions; p++) {
-			int64_t end = atomic_load(&rt->topics[i].ends[p]);
-
-			records += end;
-			kept += end - atomic_load(&rt->topics[i].starts[p]);
-			bytes += (int64_t)sl_log_bytes(rt->topics[i].logs[p]);
+		if (!rt->stream->refresh(rt, (int)i, e)) {
+			json_decref(list);
+			return NULL;
 		}
+		for (int32_t p = 0; p < def->partitions; p++)
+			kept += atomic_load(&rt->topics[i].ends[p]) - atomic_load(&rt->topics[i].starts[p]);
+		bytes = rt->stream->bytes(rt, (int)i);
 		t = json_object();
 		json_object_set_new(t, "name", json_string(def->name));
-		json_object_set_new(t, "records", json_integer(records));
+		json_object_set_new(t, "records", json_integer(rt->stream->records(rt, (int)i)));
 		json_object_set_new(t, "kept", json_integer(kept));
-		json_object_set_new(t, "bytes", json_integer(bytes));
+		if (bytes >= 0)
+			json_object_set_new(t, "bytes", json_integer(bytes));
 		json_object_set_new(t, "partitions", json_integer(def->partitions));
 		json_array_append_new(list, t);
 	}
@@ -280,18 +292,18 @@ static json_t *models_json(struct sl_runtime *rt)
 static json_t *ingest_json(struct sl_runtime *rt, struct sl_error *e)
 {
 	static const char *const names[] = { "position", "lines", "pairs", "ties", "invalid" };
-	struct sl_store_scan *scan = rt->store->ops->scan(rt->store, (struct sl_bytes){ "i", 1 });
+	struct sl_store_scan *scan = rt->meta->ops->scan(rt->meta, (struct sl_bytes){ "i", 1 });
 	int64_t sums[5] = { 0 }, files = 0;
 	struct sl_bytes key, value;
 	json_t *to = json_object();
 
 	e->verdict = SL_OK;
-	while (rt->store->ops->next(scan, &key, &value, e)) {
+	while (rt->meta->ops->next(scan, &key, &value, e)) {
 		files++;
 		for (size_t i = 0; i < 5 && value.size >= 40; i++)
 			sums[i] += (int64_t)sl_get_le64((const uint8_t *)value.data + 8 * i);
 	}
-	rt->store->ops->end(scan);
+	rt->meta->ops->end(scan);
 	json_object_set_new(to, "files", json_integer(files));
 	for (size_t i = 1; i < 5; i++)
 		json_object_set_new(to, names[i], json_integer(sums[i]));
@@ -322,11 +334,12 @@ static json_t *process_json(struct sl_runtime *rt)
 
 static json_t *status(struct sl_runtime *rt, struct sl_error *e)
 {
-	json_t *root = json_object(), *steps = json_array();
+	json_t *root = json_object(), *steps = json_array(), *topics;
+	struct sl_buf stream = { 0 };
 
 	json_object_set_new(root, "topology", json_string(rt->topology->name));
 	json_object_set_new(root, "data", json_string(rt->data));
-	json_object_set_new(root, "running", json_boolean(sl_scheduler_running(rt)));
+	json_object_set_new(root, "running", json_boolean(atomic_load(&rt->running)));
 	json_object_set_new(root, "frozen", json_boolean(rt->options.freeze));
 	json_object_set_new(root, "steps", steps);
 	for (size_t i = 0; i < rt->topology->step_count; i++) {
@@ -336,12 +349,19 @@ static json_t *status(struct sl_runtime *rt, struct sl_error *e)
 			goto failed;
 		json_array_append_new(steps, step);
 	}
-	json_object_set_new(root, "topics", topics_json(rt));
+	topics = topics_json(rt, e);
+	if (!topics)
+		goto failed;
+	json_object_set_new(root, "topics", topics);
 	json_object_set_new(root, "models", models_json(rt));
 	json_object_set_new(root, "ingest", ingest_json(rt, e));
 	json_object_set_new(root, "process", process_json(rt));
 	if (e->verdict != SL_OK)
 		goto failed;
+	rt->stream->describe(rt, &stream);
+	if (stream.size)
+		json_object_set_new(root, "stream", json_loadb((const char *)stream.data, stream.size, 0, NULL));
+	sl_buf_release(&stream);
 	return root;
 failed:
 	json_decref(root);
@@ -470,6 +490,7 @@ static void port_metrics(struct sl_buf *b, json_t *steps)
 
 static void lag_metric(struct sl_runtime *rt, struct sl_buf *b, json_t *steps)
 {
+	const char *prefix = rt->topology->kafka.prefix ? rt->topology->kafka.prefix : "";
 	json_t *step, *p;
 	size_t i, k;
 
@@ -481,9 +502,9 @@ static void lag_metric(struct sl_runtime *rt, struct sl_buf *b, json_t *steps)
 		json_array_foreach(json_object_get(step, "partitions"), k, p)
 		{
 			sl_buf_print(b,
-				     "kafka_consumergroup_lag{consumergroup=\"%s.%s\",topic=\"%s\",partition="
+				     "kafka_consumergroup_lag{consumergroup=\"%s%s.%s\",topic=\"%s%s\",partition="
 				     "\"%" JSON_INTEGER_FORMAT "\"} %" JSON_INTEGER_FORMAT "\n",
-				     rt->topology->name, text_at(step, "name"),
+				     prefix, rt->topology->name, text_at(step, "name"), prefix,
 				     rt->topology->topics[rt->topology->steps[at].from].name,
 				     json_integer_value(json_object_get(p, "partition")),
 				     json_integer_value(json_object_get(p, "lag")));
@@ -550,7 +571,7 @@ bool sl_runtime_metrics(struct sl_runtime *rt, struct sl_buf *b, struct sl_error
 		sl_buf_print(b, "sluice_topic_records_total{topic=\"%s\"} %" JSON_INTEGER_FORMAT "\n",
 			     text_at(topic, "name"), json_integer_value(json_object_get(topic, "records")));
 	head(b, "sluice_topic_size_bytes", "gauge", "Bytes a topic keeps on disk.");
-	json_array_foreach(json_object_get(root, "topics"), i, topic)
+	json_array_foreach(json_object_get(root, "topics"), i, topic) if (json_object_get(topic, "bytes"))
 		sl_buf_print(b, "sluice_topic_size_bytes{topic=\"%s\"} %" JSON_INTEGER_FORMAT "\n",
 			     text_at(topic, "name"), json_integer_value(json_object_get(topic, "bytes")));
 	for (i = 0; i < 4; i++) {
@@ -568,6 +589,7 @@ bool sl_runtime_metrics(struct sl_runtime *rt, struct sl_buf *b, struct sl_error
 	sl_buf_print(b, "sluice_commit_seconds_total %.6f\n", (double)atomic_load(&rt->commit_ns) / 1e9);
 	head(b, "sluice_commit_bytes_total", "counter", "Bytes of outputs and state committed since the start.");
 	sl_buf_print(b, "sluice_commit_bytes_total %" PRId64 "\n", atomic_load(&rt->bytes_committed));
+	rt->stream->metrics(rt, b);
 	json_decref(root);
 	return true;
 }

@@ -43,6 +43,10 @@ struct sl_stream_ops {
 		       const struct sl_append *appends, size_t append_count, struct sl_writes *extra,
 		       struct sl_error *e);
 
+	/* Before something in rt->meta is read that will be written according to what it says: nobody else writes it
+	 * until the next commit of this process under the same name. Embedded: the owner is alone, nothing to do. */
+	bool (*guard)(struct sl_runtime *rt, struct sl_bytes name, struct sl_error *e);
+
 	/* True: there is a record for the unit at or behind u->cursor. */
 	bool (*waiting)(struct sl_unit *u);
 	/* Up to record_max of them into u->records and u->count (not 0), about bytes_max bytes, and move u->cursor.
@@ -52,6 +56,11 @@ struct sl_stream_ops {
 	bool (*decode)(struct sl_unit *u, const struct sl_record *r, struct sl_pair *p, struct sl_error *e);
 	/* Make new answers of the memo durable. */
 	bool (*memo)(struct sl_unit *u, struct sl_writes *answers, struct sl_error *e);
+
+	/* An answer has come: let the unit look, soon. Any thread. */
+	void (*wake)(struct sl_unit *u);
+	/* What a unit is doing, in a word, and what it waits for (empty: nothing). Under rt->commit_lock. */
+	const char *(*state)(struct sl_unit *u, char wait[256]);
 
 	/* How far the readers of a step's input are: next offset by the last commit of whoever has the task (0: none
 	 * yet), and records still to read (an upper bound). */
@@ -64,5 +73,9 @@ struct sl_stream_ops {
 };
 
 extern const struct sl_stream_ops sl_stream_embedded, sl_stream_kafka;
+
+/* For `plan`: what the brokers have and would get, a line per topic of `stream: {kind: kafka}`. Makes and changes
+ * nothing. Brokers that do not answer in 10 seconds are an error. */
+bool sl_stream_plan(const struct sl_topology *t, struct sl_buf *text, struct sl_error *e) SL_MUST_CHECK;
 
 #endif

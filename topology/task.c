@@ -499,6 +499,8 @@ const char *sl_task_path(struct sl_task *t, const char *path)
 
 	if (path[0] == '/')
 		return path;
+	if (strncmp(path, "models/", 7) == 0)
+		return sl_arena_print(&u->arena, "%s/%s", u->rt->models, path);
 	beside = sl_arena_print(&u->arena, "%s/%s", u->rt->topology->folder, path);
 	if (access(beside, F_OK) == 0)
 		return beside;

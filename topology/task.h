@@ -94,6 +94,7 @@ struct sl_unit {
 	enum sl_attempt_plan plan;
 	bool resumed;
 	struct sl_buf scratch;
+	void *stream; /* the back-end's own */
 	/* the scheduler's (run.c), under its lock */
 	int state;
 	bool woken;
@@ -103,7 +104,10 @@ struct sl_unit {
 	char wait[256];          /* what it waits for; under the scheduler's lock */
 };
 
-bool sl_unit_open(struct sl_unit *u, struct sl_error *e) SL_MUST_CHECK;
+/* The unit of a host step on a partition, at its committed offset by rt->store. NULL on failure. It is in rt->units
+ * (under rt->commit_lock) until it is closed. */
+struct sl_unit *sl_unit_new(struct sl_runtime *rt, const struct sl_step *host, int32_t partition,
+			    struct sl_error *e) SL_MUST_CHECK;
 void sl_unit_close(struct sl_unit *u);
 enum sl_step_result sl_unit_step(struct sl_unit *u);
 /* A forced tick of every operator, staged. */

@@ -79,7 +79,7 @@ static int64_t records_seen(struct sl_runtime *rt, const char *name, int64_t ver
 	int64_t seen = 0;
 
 	sl_registry_uri(name, version, uri, sizeof uri);
-	snprintf(path, sizeof path, "%s/%s/config.json", rt->data, uri);
+	snprintf(path, sizeof path, "%s/%s/config.json", rt->models, uri);
 	config = json_load_file(path, 0, NULL);
 	records = json_object_get(json_object_get(config, "trained_on"), "records");
 	if (json_is_integer(records))
@@ -93,8 +93,7 @@ static int64_t records_now(struct sl_runtime *rt, const struct sl_trainer_def *d
 	int64_t n = 0;
 
 	for (size_t i = 0; i < def->from_count; i++)
-		for (int32_t p = 0; p < rt->topology->topics[def->from[i]].partitions; p++)
-			n += atomic_load(&rt->topics[def->from[i]].ends[p]);
+		n += rt->stream->records(rt, def->from[i]);
 	return n;
 }
 
@@ -192,7 +191,7 @@ static double select_accuracy(struct sl_runtime *rt, const char *name, int64_t v
 	struct sl_model *m;
 
 	sl_registry_uri(name, version, uri, sizeof uri);
-	snprintf(path, sizeof path, "%s/%s", rt->data, uri);
+	snprintf(path, sizeof path, "%s/%s", rt->models, uri);
 	m = sl_model_open(path, (struct sl_bytes){ NULL, 0 }, &e);
 	if (!m)
 		return NAN;
@@ -211,7 +210,7 @@ static bool present(struct sl_runtime *rt, const struct sl_trainer_def *def, int
 	bool known = sl_training_latest(rt, def->name, &a, &m), done;
 	double was, is;
 
-	done = sl_registry_describe(rt->data, def->name, version, &a, &now, e);
+	done = sl_registry_describe(rt->models, def->name, version, &a, &now, e);
 	if (!done)
 		goto out;
 	now.name = sl_text(def->name);
@@ -279,7 +278,7 @@ static bool collect_errors(struct errors *errors, struct sl_runtime *rt, int64_t
 	if (errors->def->errors < 0 || errors->def->folds == 0)
 		return true;
 	sl_registry_uri(errors->def->name, version, uri, sizeof uri);
-	snprintf(path, sizeof path, "%s/%s", rt->data, uri);
+	snprintf(path, sizeof path, "%s/%s", rt->models, uri);
 	m = sl_model_open(path, (struct sl_bytes){ NULL, 0 }, e);
 	if (!m)
 		return false;
@@ -304,13 +303,13 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 	struct errors errors = { .def = def };
 	struct sl_examples train_on = { &examples, sl_prefix_rewind, sl_prefix_next },
 			   eval = { &gold, sl_prefix_rewind, sl_prefix_next };
-	int64_t version = sl_registry_latest(rt->data, def->name) + 1;
+	int64_t version = sl_registry_latest(rt->models, def->name) + 1;
 	char uri[300], path[4400], *trained_on = NULL;
 	struct sl_error why = { 0 };
 	bool done;
 
 	sl_registry_uri(def->name, version, uri, sizeof uri);
-	snprintf(path, sizeof path, "%s/%s", rt->data, uri);
+	snprintf(path, sizeof path, "%s/%s", rt->models, uri);
 	options_of(def, &options);
 	done = sl_prefix_open(&examples, rt, def->from, def->from_count, e);
 	done = sl_prefix_open(&gold, rt, &def->gold, 1, done ? e : &why) && done;
@@ -402,7 +401,7 @@ static bool due(struct sl_runtime *rt, size_t which, bool *trained, struct sl_er
 {
 	const struct sl_trainer_def *def = &rt->topology->trainers[which];
 	struct state *s = &rt->training->states[which];
-	int64_t latest = sl_registry_latest(rt->data, def->name), records = records_now(rt, def), fresh;
+	int64_t latest = sl_registry_latest(rt->models, def->name), records = records_now(rt, def), fresh;
 	bool adopted = false;
 	char reason[200];
 
@@ -461,7 +460,7 @@ void sl_training_stuck(struct sl_runtime *rt, struct sl_buf *why)
 		if (rt->options.freeze)
 			sl_buf_print(why, "models are frozen: run once without --freeze to train model '%s'",
 				     def->name);
-		else if (strcmp(def->name, "gold") == 0 && sl_registry_latest(rt->data, def->name) == 0 &&
+		else if (strcmp(def->name, "gold") == 0 && sl_registry_latest(rt->models, def->name) == 0 &&
 			 records < def->min_pairs)
 			sl_buf_print(why,
 				     "%" PRId64 " gold pairs, model 'gold' needs %" PRId64
@@ -524,7 +523,7 @@ bool sl_runtime_promote(struct sl_runtime *rt, const char *model, int64_t versio
 	if (done && version == m.version)
 		done = sl_error_set(e, SL_STOP, "version %" PRId64 " of model '%s' is the champion already", version,
 				    model);
-	done = done && sl_registry_describe(rt->data, model, version, &a, &now, e);
+	done = done && sl_registry_describe(rt->models, model, version, &a, &now, e);
 	if (done) {
 		now.name = sl_text(model);
 		now.version = version;

@@ -46,7 +46,8 @@ static void pin(struct sl_unit *u)
 		for (size_t k = 0; t->step->op->tables && t->step->op->tables[k]; k++) {
 			t->table_versions[k] = sl_table_now(u->rt->topics[t->step->tables[k]].table);
 			sl_buf_print(&stamp, "%s%s=%lld", k ? " " : "", t->step->op->tables[k],
-				     (long long)t->table_versions[k]);
+				     (long long)sl_table_stamp(u->rt->topics[t->step->tables[k]].table,
+							       t->table_versions[k]));
 		}
 		free(t->table_stamp);
 		t->table_stamp = stamp.size ? sl_strdup(sl_buf_text(&stamp)) : NULL;
@@ -134,10 +135,56 @@ static bool load(struct sl_unit *u, struct sl_error *e)
 	return done;
 }
 
-bool sl_unit_open(struct sl_unit *u, struct sl_error *e)
+static bool memo_keep(void *unit, struct sl_writes *answers, struct sl_error *e)
 {
+	struct sl_unit *u = unit;
+
+	return u->rt->stream->memo(u, answers, e);
+}
+
+static void answer_came(void *unit)
+{
+	struct sl_unit *u = unit;
+
+	u->rt->stream->wake(u);
+}
+
+static void unit_register(struct sl_unit *u)
+{
+	struct sl_runtime *rt = u->rt;
+
+	sl_lock(&rt->commit_lock);
+	rt->units = sl_realloc(rt->units, (rt->unit_count + 1) * sizeof(struct sl_unit *));
+	rt->units[rt->unit_count++] = u;
+	sl_unlock(&rt->commit_lock);
+}
+
+static void unit_unregister(struct sl_unit *u)
+{
+	struct sl_runtime *rt = u->rt;
+	size_t kept = 0;
+
+	sl_lock(&rt->commit_lock);
+	for (size_t i = 0; i < rt->unit_count; i++)
+		if (rt->units[i] != u)
+			rt->units[kept++] = rt->units[i];
+	rt->unit_count = kept;
+	sl_unlock(&rt->commit_lock);
+}
+
+struct sl_unit *sl_unit_new(struct sl_runtime *rt, const struct sl_step *host, int32_t partition, struct sl_error *e)
+{
+	struct sl_unit *u = sl_calloc(1, sizeof *u);
 	struct sl_buf memo = { 0 };
 	char name[300];
+
+	u->rt = rt;
+	u->partition = partition;
+	u->tasks = sl_calloc(rt->topology->step_count, sizeof *u->tasks);
+	for (size_t i = 0; i < rt->topology->step_count; i++)
+		if (&rt->topology->steps[rt->topology->steps[i].host] == host)
+			u->tasks[u->task_count++].step = &rt->topology->steps[i];
+	assert(u->task_count > 0 && head(u)->step == host);
 
 	for (size_t i = 0; i < u->task_count; i++) {
 		struct sl_task *t = &u->tasks[i];
@@ -155,11 +202,15 @@ bool sl_unit_open(struct sl_unit *u, struct sl_error *e)
 	u->of_record = sl_calloc((size_t)head(u)->step->batch_max, sizeof *u->of_record);
 	sl_key_begin(&memo, 'm', head(u)->step->name);
 	sl_key_partition(&memo, u->partition);
-	u->calls = sl_calls_new(u->rt->store, sl_buf_bytes(&memo), u->rt->topology->durable, sl_scheduler_wake_unit, u);
+	u->calls = sl_calls_new(rt->store, sl_buf_bytes(&memo), memo_keep, answer_came, u);
 	sl_buf_release(&memo);
 	snprintf(name, sizeof name, "%s.%d", head(u)->step->name, (int)u->partition);
-	u->attempt = sl_attempts_slot(u->rt->attempts, name);
-	return load(u, e);
+	u->attempt = sl_attempts_slot(rt->attempts, name);
+	unit_register(u);
+	if (load(u, e))
+		return u;
+	sl_unit_close(u);
+	return NULL;
 }
 
 void sl_unit_close(struct sl_unit *u)
@@ -167,6 +218,7 @@ void sl_unit_close(struct sl_unit *u)
 	struct sl_error e = { 0 };
 	size_t open;
 
+	unit_unregister(u);
 	/* Answers that came since are paid for; losing one costs a question, no truth. */
 	if (u->calls && !sl_calls_settle(u->calls, &open, &e))
 		sl_log(SL_LOG_DEBUG, NULL, "answers that came while closing are not kept: %s", e.text);
@@ -216,9 +268,18 @@ static void begin(struct sl_unit *u)
 	u->begun_ns = sl_monotonic_ns();
 }
 
+/* What the record needs to be read (a schema) cannot be had now: the batch is played again. */
+static bool decode_later(struct sl_unit *u, const struct sl_error *why)
+{
+	u->error = *why;
+	sl_error_in(&u->error, "step '%s' partition %d", head(u)->step->name, (int)u->partition);
+	u->failed = true;
+	return false;
+}
+
 /* A batch is of pairs or of undecodable records, never of both: a dead letter keeps its place among
  * those of the operator however the batches are cut, and a batch that waits for answers has staged nothing. */
-static void batch_decode(struct sl_unit *u)
+static bool batch_decode(struct sl_unit *u)
 {
 	size_t dead = 0;
 
@@ -230,11 +291,13 @@ static void batch_decode(struct sl_unit *u)
 
 		if (!r->value.data)
 			continue; /* a tombstone: nothing to play */
-		decoded = sl_pair_decode(r->value, &u->arena, &u->pairs[u->pair_count], &why);
+		decoded = u->rt->stream->decode(u, r, &u->pairs[u->pair_count], &why);
+		if (!decoded && why.verdict != SL_STOP)
+			return decode_later(u, &why);
 		if (decoded ? dead > 0 : u->pair_count > 0) {
 			sl_cursor_back(&u->cursor, r, u->count - i);
 			u->count = i;
-			return;
+			return true;
 		}
 		if (decoded) {
 			u->of_record[u->pair_count++] = i;
@@ -244,17 +307,16 @@ static void batch_decode(struct sl_unit *u)
 		sl_task_dead_record(head(u), r, reason);
 		dead++;
 	}
+	return true;
 }
 
 /* Read and decode the next batch; false: nothing there, or failed. */
 static bool batch_load(struct sl_unit *u)
 {
 	const struct sl_step *step = head(u)->step;
-	struct sl_topic_state *topic = &u->rt->topics[step->from];
-	int64_t end = atomic_load(&topic->ends[u->partition]);
 	size_t most = (size_t)step->batch_max;
 
-	if (u->position >= end)
+	if (!u->rt->stream->waiting(u))
 		return false;
 	if (!u->resumed) {
 		u->plan = sl_attempt_resume(u->attempt, u->committed);
@@ -268,8 +330,7 @@ static bool batch_load(struct sl_unit *u)
 	u->one = u->plan != SL_PLAY_BATCH;
 	if (u->one && sl_unit_staged(u))
 		return false; /* alone means a transaction of its own: commit first */
-	if (!sl_log_read(topic->logs[u->partition], &u->cursor, end, u->one ? 1 : most, BATCH_BYTES, &u->bytes,
-			 u->records, &u->count, &u->error)) {
+	if (!u->rt->stream->load(u, u->one ? 1 : most, BATCH_BYTES, &u->error)) {
 		sl_error_in(&u->error, "step '%s' partition %d", step->name, (int)u->partition);
 		u->failed = true;
 		return false;
@@ -286,8 +347,7 @@ static bool batch_load(struct sl_unit *u)
 				    "deadly: the process died three times while playing this record");
 		return true;
 	}
-	batch_decode(u);
-	return true;
+	return batch_decode(u);
 }
 
 /* One round of ask(). True: process may run. */
@@ -390,10 +450,9 @@ enum sl_step_result sl_unit_step(struct sl_unit *u)
 		sl_unit_reset(u);
 	memset(&u->error, 0, sizeof u->error);
 	if (!u->loaded) {
-		int64_t end = atomic_load(&u->rt->topics[head(u)->step->from].ends[u->partition]);
 		int64_t since_ns;
 
-		if (u->position >= end)
+		if (!u->rt->stream->waiting(u))
 			goto idle;
 		begin(u);
 		if (!tasks_open(u))

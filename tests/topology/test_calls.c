@@ -67,6 +67,7 @@ struct line {
 	struct sl_endpoint base;
 	struct sl_outcall *open[16];
 	size_t count, sent, woken;
+	struct sl_store *store;
 };
 
 static void line_send(struct sl_endpoint *e, struct sl_outcall *call)
@@ -98,9 +99,17 @@ struct fixture {
 	struct sl_calls *calls;
 };
 
+static bool keep(void *arg, struct sl_writes *answers, struct sl_error *e)
+{
+	struct line *l = arg;
+
+	return l->store->ops->write(l->store, &answers, 1, true, e);
+}
+
 static void open_calls(struct fixture *f)
 {
-	f->calls = sl_calls_new(f->twins->store, sl_text("memo"), true, woken, &f->line);
+	f->line.store = f->twins->store;
+	f->calls = sl_calls_new(f->twins->store, sl_text("memo"), keep, woken, &f->line);
 }
 
 static int set_up(void **state)
