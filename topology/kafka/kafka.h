@@ -1,6 +1,7 @@
 /* kafka.h -- the Kafka back-end from the inside: private to this folder, the only one that includes rdkafka.h.
  *
- *     client.c       making librdkafka handles: properties, logs, what went wrong in words
+ *     client.c       making librdkafka handles: properties, names, waiting for the brokers
+ *     errors.c       what went wrong: verdicts, words, what the brokers complain about
  *     admin.c        topics made and compared, ends, committed offsets, purging
  *     message.c      librdkafka messages to struct sl_record and back
  *     tail.c         reading partitions by assignment, past control records
@@ -74,9 +75,11 @@ struct sl_kafka {
 	struct sl_follow *follow;
 	struct sl_kafka_counters counters;
 	pthread_mutex_t lock; /* what follows, and rt->units */
-	char trouble[400]; /* what the brokers or librdkafka last complained about; empty: nothing since they answered
-			    */
-	int64_t trouble_ns;
+	/* What the brokers or librdkafka last complained about, and when; empty: nothing since they answered. errors.c.
+	 */
+	char trouble[400];
+	rd_kafka_resp_err_t trouble_code;
+	int64_t trouble_ns, trouble_since_ns, trouble_logged_ns;
 	struct sl_member **members; /* while running */
 	size_t member_count;
 	_Atomic bool leader;
@@ -85,6 +88,8 @@ struct sl_kafka {
 	struct sl_tail *idle_tails[2];    /* reader.c; NULL: none */
 	struct sl_lag *lags;              /* stream.c, per step: what progress last found */
 	rd_kafka_t *memo;                 /* memo.c: the producer of answers, made at the first */
+	_Atomic bool reached;             /* the brokers have answered once: from then on trouble is logged */
+	struct sl_kafka *self;            /* for the opaque of handles without an arg: see sl_kafka_client */
 };
 
 /* -- client.c ---------------------------------------------------------------------------- */
@@ -97,23 +102,39 @@ void sl_kafka_disconnect(struct sl_kafka *k);
 /* Names: "APP.what" into `to`. */
 void sl_kafka_name(const struct sl_kafka *k, char to[SL_ID_MAX], const char *fmt, ...) SL_PRINTF(3, 4);
 /* A handle with the topology's kafka: properties, then `settings` (name, value, ..., NULL) over them. `prepare`
- * (NULL: none) may set callbacks. Properties that Sluice owns (group.id, transactional.id, isolation.level,
- * enable.auto.commit, ...) are refused under kafka: with the reason. NULL on failure; a bad property is SL_STOP and
- * names `kafka.<name>`. The handle's log lines go to sl_log, its errors to k->trouble. Never logs a secret. */
+ * (NULL: none) may set callbacks, but not error_cb, log_cb, stats_cb and the opaque: those are Sluice's. The opaque
+ * that callbacks get is `arg`, which must begin with a `struct sl_kafka *`; NULL: &k->self. Properties that Sluice owns
+ * (group.id, transactional.id, isolation.level, enable.auto.commit, ...) are refused under kafka: with the reason.
+ * NULL on failure; a bad property is SL_STOP and names `kafka.<name>`. Log lines go to sl_log, errors to
+ * k->trouble and the log. Never logs a secret. Consumers are read_committed, do not commit by themselves and answer a
+ * position that is gone with _AUTO_OFFSET_RESET. Callbacks come while the handle is polled: never poll under k->lock.
+ */
 rd_kafka_t *sl_kafka_client(struct sl_kafka *k, rd_kafka_type_t type, const char *const *settings,
 			    void (*prepare)(rd_kafka_conf_t *conf, void *arg), void *arg,
 			    struct sl_error *e) SL_MUST_CHECK;
-/* False, with e set: "cannot WHAT: ... " and the verdict: SL_RETRY for what may pass by itself (brokers
- * down, leader moving, time out, full disk), SL_STOP for what a person must change (authentication, authorisation, TLS,
- * configuration, unsupported). The text says what to do. */
-bool sl_kafka_failed(struct sl_kafka *k, struct sl_error *e, rd_kafka_resp_err_t code, const char *detail,
-		     const char *what, ...) SL_PRINTF(5, 6);
 /* Wait until the brokers answer; say what is waited for once every few seconds. False at stop (rt->stop), after
  * patience_ms (0: for ever), or at once where waiting is in vain (wrong password, unknown CA). */
 bool sl_kafka_reach(struct sl_kafka *k, int64_t patience_ms, struct sl_error *e) SL_MUST_CHECK;
+/* True: the process is to stop (false without a runtime). */
+bool sl_kafka_stopping(const struct sl_kafka *k);
+
+/* -- errors.c ---------------------------------------------------------------------------- */
+
+/* False, with e set: "cannot WHAT: ... " and the verdict: SL_RETRY for what may pass by itself (brokers
+ * down, leader moving, time out, full disk), SL_STOP for what a person must change (authentication, authorisation, TLS,
+ * configuration, unsupported). The text says what to do. `detail`: more than the code's own words, or NULL. */
+bool sl_kafka_failed(struct sl_kafka *k, struct sl_error *e, rd_kafka_resp_err_t code, const char *detail,
+		     const char *what, ...) SL_PRINTF(5, 6);
+/* The verdict of a code alone. */
+enum sl_verdict sl_kafka_verdict(rd_kafka_resp_err_t code);
 /* What the brokers complain about at the moment; empty: nothing. */
 void sl_kafka_trouble(struct sl_kafka *k, char text[400]);
-/* To be set as error_cb, log_cb and stats_cb by sl_kafka_client; exposed for members that poll their own queue. */
+/* A request was answered: whatever the trouble was, it is over. Cheap enough for every commit and every batch. */
+void sl_kafka_answered(struct sl_kafka *k);
+/* What error_cb does: `reason` is librdkafka's text. */
+void sl_kafka_complain(struct sl_kafka *k, rd_kafka_resp_err_t code, const char *reason);
+/* There is trouble that waiting does not cure (wrong password, unknown CA, TLS against plain): e says what. */
+bool sl_kafka_in_vain(struct sl_kafka *k, struct sl_error *e);
 
 /* -- admin.c ----------------------------------------------------------------------------- */
 
@@ -259,7 +280,7 @@ bool sl_kafka_outputs(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, s
 void sl_kafka_changelog(struct sl_kafka *k, struct sl_txn *t, const struct sl_unit *u, int64_t *last);
 /* One record of ours onto a topic of the topology; *sequence NULL: without that header. */
 bool sl_kafka_output(struct sl_kafka *k, struct sl_txn *t, int topic, int32_t partition, const struct sl_record *r,
-		     const char *sequence, struct sl_error *e) SL_MUST_CHECK;
+		     const char *sequence, struct sl_buf scratch[2], struct sl_error *e) SL_MUST_CHECK;
 /* Key 'n' writer 0 partition topic: see store.h. */
 void sl_kafka_sent_key(struct sl_buf *key, const char *writer, int32_t partition, const char *topic);
 /* The 8 bytes of a count; 0 where there is none. */
@@ -270,9 +291,6 @@ bool sl_kafka_count(struct sl_store *store, struct sl_bytes key, int64_t *n, str
 bool sl_kafka_read(struct sl_reader *r, struct sl_error *e) SL_MUST_CHECK;
 void sl_kafka_read_end(struct sl_reader *r);
 void sl_kafka_readers_close(struct sl_kafka *k);
-/* *record: the first data record at or behind `offset` and below `end`; `end` where there is none. */
-bool sl_kafka_next_record(struct sl_kafka *k, const char *topic, int32_t partition, int64_t offset, int64_t end,
-			  int64_t *record, struct sl_error *e) SL_MUST_CHECK;
 bool sl_kafka_memo(struct sl_unit *u, struct sl_writes *answers, struct sl_error *e) SL_MUST_CHECK;
 void sl_kafka_memo_close(struct sl_kafka *k);
 bool sl_kafka_guard(struct sl_runtime *rt, struct sl_bytes name, struct sl_error *e) SL_MUST_CHECK;
