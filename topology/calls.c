@@ -26,6 +26,7 @@ struct sl_calls {
 	void (*wake)(void *arg);
 	void *arg;
 	pthread_mutex_t lock;
+	size_t waking; /* done() that have not returned from wake yet */
 	/* All that are not forgotten. The list and the states are changed by the task's thread under the lock,
 	 * so that others may count (sl_calls_in_flight); it reads the list itself without. */
 	struct call **calls;
@@ -113,8 +114,12 @@ static void on_done(struct sl_outcall *out, int status, struct sl_bytes body, co
 	sl_buf_add_bytes(&call->body, body);
 	call->why = why ? sl_strdup(why) : NULL;
 	call->state = ARRIVED;
+	c->waking++;
 	sl_unlock(&c->lock);
 	c->wake(c->arg);
+	sl_lock(&c->lock); /* until here it counts as in flight, so that nobody frees what wake needs */
+	c->waking--;
+	sl_unlock(&c->lock);
 }
 
 static void set_state(struct sl_calls *c, struct call *call, enum state state)
@@ -257,9 +262,10 @@ size_t sl_calls_asked(const struct sl_calls *c)
 
 size_t sl_calls_in_flight(struct sl_calls *c)
 {
-	size_t n = 0;
+	size_t n;
 
 	sl_lock(&c->lock);
+	n = c->waking;
 	for (size_t i = 0; i < c->count; i++)
 		n += c->calls[i]->state == IN_FLIGHT;
 	sl_unlock(&c->lock);

@@ -37,6 +37,7 @@ struct sl_answer sl_calls_answer(struct sl_calls *c, uint32_t number);
  * still in flight for this batch. */
 bool sl_calls_settle(struct sl_calls *c, size_t *open, struct sl_error *e) SL_MUST_CHECK;
 size_t sl_calls_asked(const struct sl_calls *c); /* numbers given out in this batch */
+/* 0: nobody will touch `c` any more but its task: it may be freed. */
 size_t sl_calls_in_flight(struct sl_calls *c);
 
 /* The batch is done: forget its numbers and answers. `again`: it will be played

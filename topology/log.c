@@ -464,8 +464,9 @@ void sl_cursor_back(struct sl_cursor *cursor, const struct sl_record *records, s
 		const struct sl_record *r = &records[i];
 
 		cursor->bytes -= HEAD + r->key.size + r->headers.size + (r->value.data ? r->value.size : 0);
-		cursor->offset--;
 	}
+	if (count)
+		cursor->offset = records[0].offset; /* on Kafka there are gaps between records */
 }
 
 /* -- frames and headers ------------------------------------------------------------ */
