@@ -5,21 +5,22 @@
 #     tests/run.sh release sim        only these
 #     tests/run.sh --long             more cases, more kills, and the fuzz targets
 #
-#     release   everything but sim and kill, as users build it
+#     release   everything but sim, kill and kafka, as users build it
 #     sim       whole topologies stepped through crashes at every commit point
 #     kill      processes killed with SIGKILL, byte-compared with a run that was not
 #     demo      tests/demo.sh, from generated pairs to exported ones
-#     asan      all but sim and kill under AddressSanitizer and UndefinedBehaviorSanitizer
+#     kafka     the same topology on real brokers, through crashes; skips where Java, Maven or pip cannot be had
+#     asan      all but sim, kill and kafka under AddressSanitizer and UndefinedBehaviorSanitizer
 #     tsan      base and topology, the folders with threads, under ThreadSanitizer
 #     fuzz      libFuzzer, a minute on each parser of foreign bytes (only with --long or by name)
 #
-# CTest tests named "sim." and "kill." belong to those stages, all others are unit
+# CTest tests named "sim.", "kill." and "kafka." belong to those stages, all others are unit
 # tests. Tests that want to do more under --long read SL_LONG=1.
 # The last line counts test cases: N passed, N failed, N skipped. Not zero: failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly STAGES=(release sim kill demo asan tsan)
+readonly STAGES=(release sim kill demo kafka asan tsan)
 JOBS=$(nproc)
 passed=0 failed=0 skipped=0
 declare -a stages=() failures=() skips=()
@@ -148,6 +149,30 @@ run_demo() {
 	rm -rf "$out"
 }
 
+# The C tests share one broker; the scripts start what they need themselves.
+run_kafka() {
+	local dir status=0
+	dir=$(mktemp -d)
+	bash docker/setup.sh --kafka && bash tests/kafka/broker.sh start "$dir" || status=$?
+	if [[ $status -ne 0 ]]; then
+		if [[ $status -eq 77 ]]; then
+			skips+=("kafka: tests/kafka/broker.sh")
+			add kafka 0 0 1
+		else
+			failures+=("kafka: tests/kafka/broker.sh")
+			add kafka 0 1 0
+		fi
+	else
+		set -a
+		# shellcheck disable=SC1091
+		. "$dir/env"
+		set +a
+		suite kafka release -R '^kafka\.'
+		bash tests/kafka/broker.sh stop "$dir"
+	fi
+	rm -rf "$dir"
+}
+
 run_fuzz() {
 	local file name corpus good=0 bad=0
 	local -a targets=()
@@ -176,11 +201,12 @@ run_fuzz() {
 
 run_stage() {
 	case $1 in
-	release) suite release release -E '^(sim|kill)\.' ;;
+	release) suite release release -E '^(sim|kill|kafka)\.' ;;
 	sim) suite sim release -R '^sim\.' ;;
 	kill) suite kill release -R '^kill\.' ;;
 	demo) run_demo ;;
-	asan) suite asan asan -E '^(sim|kill)\.' ;;
+	kafka) run_kafka ;;
+	asan) suite asan asan -E '^(sim|kill|kafka)\.' ;;
 	tsan) suite tsan tsan -R '^(base|topology)\.' ;;
 	fuzz) run_fuzz ;;
 	esac
@@ -194,7 +220,7 @@ for arg in "$@"; do
 		usage
 		exit 0
 		;;
-	release | sim | kill | demo | asan | tsan | fuzz) stages+=("$arg") ;;
+	release | sim | kill | demo | kafka | asan | tsan | fuzz) stages+=("$arg") ;;
 	*)
 		printf "run.sh: unknown stage or option '%s'; known: --long --help %s fuzz\n" "$arg" "${STAGES[*]}" >&2
 		exit 2

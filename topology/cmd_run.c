@@ -172,7 +172,11 @@ static int run(void *self, const struct sl_texts *words)
 			code = SL_EXIT_USAGE;
 	if (code == SL_EXIT_OK) {
 		struct sl_runtime_options options = {
-			.data = a->common.data, .freeze = a->freeze, .only = only.at, .only_count = only.count
+			.data = a->common.data,
+			.freeze = a->freeze,
+			.wait_for_brokers = true,
+			.only = only.at,
+			.only_count = only.count,
 		};
 
 		sl_command_catch_signals(NULL, NULL);
