@@ -182,6 +182,8 @@ enum sl_tail_end sl_tail_next(struct sl_tail *t, int wait_ms, size_t *which, str
 int64_t sl_tail_position(const struct sl_tail *t, size_t which);
 /* Go on elsewhere (other topics and partitions too, same count), with the same connection. */
 bool sl_tail_move(struct sl_tail *t, const struct sl_tail_part *parts, struct sl_error *e) SL_MUST_CHECK;
+/* End a wait in sl_tail_next, or the next one. Any thread. */
+void sl_tail_wake(struct sl_tail *t);
 void sl_tail_close(struct sl_tail *t);
 
 /* -- transaction.c ----------------------------------------------------------------------- */
