@@ -16,7 +16,7 @@ static int run(void *self, const struct sl_texts *words)
 	(void)words;
 	if (!t)
 		return SL_EXIT_USAGE;
-	sl_topology_plan(t, plan->common.json, &text);
+	sl_topology_plan(t, NULL, plan->common.json, &text);
 	fwrite(text.data, 1, text.size, stdout);
 	sl_buf_release(&text);
 	sl_topology_free(t);

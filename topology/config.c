@@ -13,7 +13,6 @@
 #include <stdlib.h>
 
 #define FILE_MAX ((size_t)1 << 20)
-#define TOPIC_NAME_MAX 249 /* Kafka's limit */
 #define NAME_MAX_SIZE 64
 
 /* -- Names ---------------------------------------------------------------------- */
@@ -59,10 +58,10 @@ static int topic_add(struct sl_config *c, const struct sl_node *node, const char
 
 	if (found >= 0)
 		return found;
-	if (!of_letters(name, "._-") || strlen(name) > TOPIC_NAME_MAX || strcmp(name, ".") == 0 ||
+	if (!of_letters(name, "._-") || strlen(name) > SL_CONFIG_TOPIC_NAME_MAX || strcmp(name, ".") == 0 ||
 	    strcmp(name, "..") == 0) {
 		sl_error_at(c->e, node, "'%.80s' is not a topic name: 1 to %d letters, digits, '.', '_' or '-'", name,
-			    TOPIC_NAME_MAX);
+			    SL_CONFIG_TOPIC_NAME_MAX);
 		return -1;
 	}
 	if (n == SL_CONFIG_TOPICS_MAX) {
@@ -120,8 +119,6 @@ const char *const *sl_config_topic_names(struct sl_config *c)
 struct top {
 	const char *name, *data;
 	int64_t partitions;
-	const char *kind, *durability;
-	int64_t commit_every_ms, commit_bytes;
 	int64_t entry_bytes, record_bytes;
 	const char *listen, *to, *ties;
 };
@@ -141,28 +138,9 @@ static const struct sl_option top_table[] = {
 	KEY(partitions, "partitions", SL_OPTION_COUNT, "1", 1, 1000, "of topics that say nothing else"),
 	{ 0 },
 };
-static const char *const top_others[] = { "stream", "limits",    "metrics", "topics",   "inline",
-					  "ingest", "endpoints", "steps",   "trainers", NULL };
+static const char *const top_others[] = { "stream", "registry", "kafka",     "models", "limits",   "metrics", "topics",
+					  "inline", "ingest",   "endpoints", "steps",  "trainers", NULL };
 
-static const char *const kinds[] = { "embedded", NULL };
-static const char *const durabilities[] = { "sync", "os", NULL };
-static const struct sl_option stream_table[] = {
-	{ .name = "kind",
-	  .type = SL_OPTION_TEXT,
-	  .offset = offsetof(struct top, kind),
-	  .value = "embedded",
-	  .words = kinds,
-	  .help = "back-end of the topics" },
-	{ .name = "durability",
-	  .type = SL_OPTION_TEXT,
-	  .offset = offsetof(struct top, durability),
-	  .value = "sync",
-	  .words = durabilities,
-	  .help = "sync: a commit survives power loss; os: it survives a crash of the process" },
-	KEY(commit_every_ms, "commit_every", SL_OPTION_TIME_MS, "100ms", 1, 60000, "longest time between commits"),
-	KEY(commit_bytes, "commit_bytes", SL_OPTION_SIZE, "8MiB", 4 * KIB, GIB, "staged bytes that call for a commit"),
-	{ 0 },
-};
 static const struct sl_option limits_table[] = {
 	KEY(entry_bytes, "entry", SL_OPTION_SIZE, "512KiB", KIB, 64 * MIB, "largest pair that ingest takes"),
 	KEY(record_bytes, "record", SL_OPTION_SIZE, "900KiB", KIB, 64 * MIB, "largest record in any topic"),
@@ -190,15 +168,17 @@ static bool check_listen(struct sl_config *c, const struct sl_node *node, const 
 	return sl_error_at(c->e, node, "'listen': '%s' is not host:port, for example 127.0.0.1:9464, or off", listen);
 }
 
-/* A section of the top level: a map by its table. */
-static bool section(struct sl_config *c, const char *name, const struct sl_option *table, struct top *top)
+bool sl_config_section(struct sl_config *c, const char *name, const struct sl_option *table, const char *const *others,
+		       void *self)
 {
-	const struct sl_options_from from = { .map = sl_node_get(c->root, name),
+	const struct sl_node *map = sl_node_get(c->root, name);
+	const struct sl_options_from from = { .map = map,
 					      .what = sl_arena_print(c->a, "'%s'", name),
 					      .prefix = sl_arena_print(c->a, "%s.", name),
-					      .at = c->root };
+					      .others = others,
+					      .at = map ? map : c->root };
 
-	return sl_options_read(c->a, &from, table, top, &c->settings, c->e);
+	return sl_options_read(c->a, &from, table, self, &c->settings, c->e);
 }
 
 static bool metrics(struct sl_config *c, struct top *top)
@@ -209,7 +189,7 @@ static bool metrics(struct sl_config *c, struct top *top)
 		sl_settings_add(c->a, &c->settings, "metrics", "off", sl_node_origin(c->a, node));
 		return true;
 	}
-	if (!section(c, "metrics", metrics_table, top))
+	if (!sl_config_section(c, "metrics", metrics_table, NULL, top))
 		return false;
 	if (strcmp(top->listen, "off") == 0)
 		return true;
@@ -244,20 +224,18 @@ static bool top_level(struct sl_config *c)
 	const struct sl_node *limits = sl_node_get(c->root, "limits");
 
 	if (!sl_options_read(c->a, &from, top_table, &top, &c->settings, c->e) ||
-	    !sl_config_name(c, sl_node_get(c->root, "topology"), "topology", top.name) ||
-	    !section(c, "stream", stream_table, &top) || !section(c, "limits", limits_table, &top) ||
-	    !metrics(c, &top) || !section(c, "ingest", ingest_table, &top) || !ingest(c, &top))
+	    !sl_config_name(c, sl_node_get(c->root, "topology"), "topology", top.name))
 		return false;
-	if (top.entry_bytes > top.record_bytes)
-		return sl_error_at(c->e, limits ? limits : c->root,
-				   "limit 'entry' is larger than limit 'record': a pair grows on its way");
 	if (top.data[0] == 0)
 		return sl_error_at(c->e, sl_node_get(c->root, "data"), "'data' is empty: name a folder");
 	t->name = top.name;
 	t->data = top.data;
-	t->durable = strcmp(top.durability, "sync") == 0;
-	t->commit_every_ms = top.commit_every_ms;
-	t->commit_bytes = top.commit_bytes;
+	if (!sl_config_stream(c) || !sl_config_section(c, "limits", limits_table, NULL, &top) || !metrics(c, &top) ||
+	    !sl_config_section(c, "ingest", ingest_table, NULL, &top) || !ingest(c, &top))
+		return false;
+	if (top.entry_bytes > top.record_bytes)
+		return sl_error_at(c->e, limits ? limits : c->root,
+				   "limit 'entry' is larger than limit 'record': a pair grows on its way");
 	t->entry_max_bytes = top.entry_bytes;
 	t->record_max_bytes = top.record_bytes;
 	c->partitions = top.partitions;
@@ -423,7 +401,7 @@ static bool read_all(struct sl_config *c, struct sl_bytes yaml, const char *cons
 	if (c->root->kind != SL_NODE_MAP)
 		return sl_error_at(c->e, c->root, "a topology is a map: topology, steps, ...");
 	if (!sl_config_sets(c, sets, set_count) || !top_level(c) || !endpoints(c) || !sl_config_steps(c) ||
-	    !sl_config_trainers(c) || !topics(c) || !sl_config_graph(c))
+	    !sl_config_trainers(c) || !topics(c) || !sl_config_graph(c) || !sl_config_kafka_names(c))
 		return false;
 	c->t->settings = c->settings.at;
 	c->t->setting_count = c->settings.count;

@@ -4,6 +4,7 @@
  *     sets.c          --set, as changes of that tree
  *     options.c       values, by table
  *     config.c        the top of the file, endpoints, topics; load, parse, free
+ *     config_stream.c stream, registry, kafka, models: where topics live
  *     config_steps.c  steps, their operators and ports
  *     config_trainers.c
  *     config_graph.c  who writes and reads what: order, hosts, retention, every check of the whole
@@ -17,6 +18,7 @@
 
 #define SL_CONFIG_TOPICS_MAX 1000
 #define SL_CONFIG_STEPS_MAX 200
+#define SL_CONFIG_TOPIC_NAME_MAX 249 /* Kafka's limit */
 
 /* What a file says about a topic beside its name; 0 and NULL: nothing. */
 struct sl_topic_keys {
@@ -51,10 +53,19 @@ bool sl_config_name(struct sl_config *c, const struct sl_node *node, const char 
 /* The names of all topics, NULL-ended, for a hint. */
 const char *const *sl_config_topic_names(struct sl_config *c);
 
+/* A map of the top level by its table into `self`; its settings are added as <name>.<key>. `others`: keys that
+ * other tables read (NULL: none). */
+bool sl_config_section(struct sl_config *c, const char *name, const struct sl_option *table, const char *const *others,
+		       void *self);
+
 bool sl_config_sets(struct sl_config *c, const char *const *sets, size_t set_count); /* sets.c */
+bool sl_config_stream(struct sl_config *c);                                          /* config_stream.c */
 bool sl_config_steps(struct sl_config *c);                                           /* config_steps.c */
 bool sl_config_trainers(struct sl_config *c);                                        /* config_trainers.c */
 bool sl_config_graph(struct sl_config *c);                                           /* config_graph.c */
+
+/* When all topics and steps are known: every name on the brokers is legal there and stands for one thing. */
+bool sl_config_kafka_names(struct sl_config *c);
 
 /* Who writes and reads a topic, for the checks and the plan (config_graph.c). */
 bool sl_step_writes(const struct sl_step *s, int topic);

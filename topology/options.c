@@ -301,14 +301,19 @@ bool sl_node_text(const struct sl_node *node, const char *what, const char **tex
 	return true;
 }
 
+/* ${NAME} is for these only, so that a topology means the same everywhere. */
 static bool is_address_or_secret(const char *name)
 {
-	return strcmp(name, "url") == 0 || strcmp(name, "key") == 0 || strcmp(name, "listen") == 0;
+	static const char *const names[] = { "url", "key", "listen", "brokers", "user", "password", NULL };
+
+	for (const char *const *n = names; *n; n++)
+		if (strcmp(*n, name) == 0)
+			return true;
+	return false;
 }
 
-/* ${NAME} becomes the environment variable. */
-static bool interpolate(struct sl_arena *a, const struct sl_node *node, const char *name, const char **text,
-			struct sl_error *e)
+bool sl_node_interpolate(struct sl_arena *a, const struct sl_node *node, const char *name, const char **text,
+			 struct sl_error *e)
 {
 	const char *from = *text, *to = "";
 
@@ -317,11 +322,6 @@ static bool interpolate(struct sl_arena *a, const struct sl_node *node, const ch
 
 		if (!open)
 			break;
-		if (!is_address_or_secret(name))
-			return sl_error_at(e, node,
-					   "'%s' holds '${': environment variables are for addresses and secrets "
-					   "(url, key, listen) only",
-					   name);
 		close = strchr(open, '}');
 		if (!close || close == open + 2)
 			return sl_error_at(e, node, "'%s' holds a '${' that is not '${NAME}'", name);
@@ -334,6 +334,64 @@ static bool interpolate(struct sl_arena *a, const struct sl_node *node, const ch
 	}
 	*text = sl_arena_print(a, "%s%s", to, from);
 	return true;
+}
+
+/* The same for an option, which must be one that may. */
+static bool interpolate(struct sl_arena *a, const struct sl_node *node, const char *name, const char **text,
+			struct sl_error *e)
+{
+	if (!is_address_or_secret(name) && strstr(*text, "${"))
+		return sl_error_at(e, node,
+				   "'%s' holds '${': environment variables are for addresses and secrets (url, key, "
+				   "listen, brokers, user, password) only",
+				   name);
+	return sl_node_interpolate(a, node, name, text, e);
+}
+
+/* -- Secrets ---------------------------------------------------------------------- */
+
+static bool has_word(const char *name, const char *word)
+{
+	size_t size = strlen(word);
+
+	for (const char *p = strstr(name, word); p; p = strstr(p + 1, word))
+		if ((p == name || strchr("._-", p[-1])) && (p[size] == 0 || strchr("._-", p[size])))
+			return true;
+	return false;
+}
+
+bool sl_secret_name(const char *name)
+{
+	/* max_tokens and keytab are no secrets, so these two count as whole words only. */
+	static const char *const words[] = { "key", "token", NULL };
+	static const char *const parts[] = { "password", "passphrase", "secret", "jaas", "oauthbearer.config", NULL };
+	static const char path[] = ".location";
+	size_t size = strlen(name);
+
+	if (size >= sizeof path - 1 && strcmp(name + size - (sizeof path - 1), path) == 0)
+		return false;
+	for (const char *const *p = parts; *p; p++)
+		if (strstr(name, *p))
+			return true;
+	for (const char *const *w = words; *w; w++)
+		if (has_word(name, *w))
+			return true;
+	return false;
+}
+
+const char *sl_secret_text(struct sl_arena *a, const char *text)
+{
+	const char *to = "";
+
+	while (*text) {
+		const char *open = strstr(text, "${"), *close = open ? strchr(open, '}') : NULL;
+
+		if (!close)
+			return sl_arena_print(a, "%s***", to);
+		to = sl_arena_print(a, "%s%s%.*s", to, open > text ? "***" : "", (int)(close + 1 - open), open);
+		text = close + 1;
+	}
+	return to;
 }
 
 /* How a list is shown: as it would be written. */
@@ -407,7 +465,7 @@ static bool read_option(struct sl_arena *a, const struct sl_node *node, const st
 		return read_list(a, node, o, self, shown, e);
 	if (!sl_node_text(node, sl_arena_print(a, "'%s'", o->name), &text, e))
 		return false;
-	*shown = text;
+	*shown = o->type == SL_OPTION_TEXT && sl_secret_name(o->name) ? sl_secret_text(a, text) : text;
 	if (!interpolate(a, node, o->name, &text, e))
 		return false;
 	if (!sl_option_parse(a, o, text, self, &why))

@@ -11,8 +11,9 @@
  *     text     any, or one of the table's words
  *     list     [a, b], or a text alone for a list of one; --set: a,b
  *
- * A value of a key that is an address or a secret (url, key, listen) may hold ${NAME}: the
- * field gets the environment variable, everything shown keeps ${NAME}. */
+ * A value of a key that is an address or a secret (url, key, listen, brokers, user, password)
+ * may hold ${NAME}: the field gets the environment variable, everything shown keeps ${NAME}.
+ * A secret that stands there in letters is shown as ***. */
 #ifndef SL_OPTIONS_H
 #define SL_OPTIONS_H
 
@@ -56,6 +57,15 @@ bool sl_node_text(const struct sl_node *node, const char *what, const char **tex
  * *shown: "[a, b]". */
 bool sl_node_list(struct sl_arena *a, const struct sl_node *node, const char *name, struct sl_list *list,
 		  const char **shown, struct sl_error *e) SL_MUST_CHECK;
+/* Replace every ${NAME} of *text by the environment variable; `name` is the key, for errors at the node. */
+bool sl_node_interpolate(struct sl_arena *a, const struct sl_node *node, const char *name, const char **text,
+			 struct sl_error *e) SL_MUST_CHECK;
+
+/* Whether a key of this name holds a secret: password, secret, key, token, ... in it, but not *.location. */
+bool sl_secret_name(const char *name);
+/* A secret as it may be shown: ${NAME} as written, everything else as ***. */
+const char *sl_secret_text(struct sl_arena *a, const char *text);
+
 /* "curate.yaml:12:5" or "--set", for struct sl_setting. */
 const char *sl_node_origin(struct sl_arena *a, const struct sl_node *node);
 

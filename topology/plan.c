@@ -80,8 +80,8 @@ static json_t *bound(const struct sl_topology *t, const char *const *names, cons
 	return all;
 }
 
-/* The names under which a store lies: where its rows are, and its changelog on Kafka. */
-static json_t *stores(const struct sl_topology *t, const struct sl_step *s)
+/* Where the rows of a step's stores lie in the local store. */
+static json_t *stores(const struct sl_step *s)
 {
 	json_t *all = json_array();
 
@@ -90,12 +90,35 @@ static json_t *stores(const struct sl_topology *t, const struct sl_step *s)
 
 		json_object_set_new(store, "prefix",
 				    json_sprintf("%c/%s/PARTITION/%s", d->derived ? 'd' : 's', s->name, d->name));
-		if (!d->derived)
-			json_object_set_new(store, "changelog",
-					    json_sprintf("%s.%s.%s.changelog", t->name, s->name, d->name));
 		json_array_append_new(all, store);
 	}
 	return all;
+}
+
+/* -- The names on the brokers, as kafka/kafka.h lists them -------------------------------- */
+
+/* APP.<what> */
+static json_t *app_name(const struct sl_topology *t, const char *what, const char *suffix)
+{
+	return json_sprintf("%s%s.%s%s", t->kafka.prefix, t->name, what, suffix);
+}
+
+static json_t *stream_json(const struct sl_topology *t)
+{
+	if (t->stream == SL_STREAM_EMBEDDED)
+		return json_pack("{s:s}", "kind", "embedded");
+	return json_pack("{s:s, s:o, s:o, s:o, s:o}", "kind", "kafka", "topics",
+			 json_sprintf("%s<topic>", t->kafka.prefix), "meta", app_name(t, "meta", ""), "leader",
+			 app_name(t, "leader", ""), "guards", app_name(t, "at.", "<what>"));
+}
+
+/* Of a step that has tasks of its own; what is inlined into it writes there too. */
+static void step_names(const struct sl_topology *t, const struct sl_step *s, json_t *o)
+{
+	json_object_set_new(o, "changelog", app_name(t, s->name, ".changelog"));
+	if (s->op->ask)
+		json_object_set_new(o, "memo", app_name(t, s->name, ".memo"));
+	json_object_set_new(o, "transactional_id", app_name(t, s->name, ".<uuid>.<member>"));
 }
 
 static json_t *step_json(const struct sl_topology *t, size_t step)
@@ -107,12 +130,14 @@ static json_t *step_json(const struct sl_topology *t, size_t step)
 
 	json_object_set_new(o, "task", json_sprintf("%s.%s", t->name, t->steps[s->host].name));
 	/* An inlined step reads no topic, so it has no group. */
-	json_object_set_new(o, "group", s->host == (int)step ? json_sprintf("%s.%s", t->name, s->name) : json_null());
+	json_object_set_new(o, "group", s->host == (int)step ? app_name(t, s->name, "") : json_null());
 	json_object_set_new(o, "host", json_string(t->steps[s->host].name));
 	json_object_set_new(o, "to", bound(t, s->op->ports, s->to));
 	json_object_set_new(o, "tables", bound(t, s->op->tables, s->tables));
 	json_object_set_new(o, "dead", json_string(t->topics[s->dead].name));
-	json_object_set_new(o, "stores", stores(t, s));
+	json_object_set_new(o, "stores", stores(s));
+	if (t->stream == SL_STREAM_KAFKA && s->host == (int)step)
+		step_names(t, s, o);
 	json_object_set_new(o, "settings", settings(s->settings, s->setting_count));
 	return o;
 }
@@ -167,10 +192,24 @@ static json_t *notes(const struct sl_topology *t)
 	return all;
 }
 
-static json_t *plan_json(const struct sl_topology *t)
+/* A text as its lines. */
+static json_t *lines(const char *text)
 {
-	json_t *o = json_pack("{s:s, s:s, s:o}", "topology", t->name, "file", t->path, "settings",
-			      settings(t->settings, t->setting_count));
+	json_t *all = json_array();
+
+	while (text && *text) {
+		size_t size = strcspn(text, "\n");
+
+		json_array_append_new(all, json_stringn(text, size));
+		text += size + (text[size] == '\n');
+	}
+	return all;
+}
+
+static json_t *plan_json(const struct sl_topology *t, const char *brokers)
+{
+	json_t *o = json_pack("{s:s, s:s, s:o, s:o}", "topology", t->name, "file", t->path, "settings",
+			      settings(t->settings, t->setting_count), "stream", stream_json(t));
 	json_t *topics = json_array(), *steps = json_array(), *trainers = json_array(), *endpoints = json_array();
 
 	for (int i = 0; i < (int)t->topic_count; i++)
@@ -189,6 +228,8 @@ static json_t *plan_json(const struct sl_topology *t)
 	json_object_set_new(o, "steps", steps);
 	json_object_set_new(o, "trainers", trainers);
 	json_object_set_new(o, "endpoints", endpoints);
+	if (brokers)
+		json_object_set_new(o, "on_brokers", lines(brokers));
 	json_object_set_new(o, "notes", notes(t));
 	return o;
 }
@@ -311,12 +352,29 @@ static void print_step(struct sl_buf *to, const json_t *s)
 		sl_buf_print(to, "  tasks  inside the %d of %s\n", (int)tasks, field(s, "task"));
 	json_array_foreach(json_object_get(s, "stores"), i, item)
 	{
-		const char *changelog = field(item, "changelog");
+		bool derived = json_is_true(json_object_get(item, "derived"));
 
-		sl_buf_print(to, "  store  %s at %s, %s%s\n", field(item, "name"), field(item, "prefix"),
-			     changelog ? "changelog " : "derived", changelog ? changelog : "");
+		sl_buf_print(to, "  store  %s at %s%s\n", field(item, "name"), field(item, "prefix"),
+			     derived ? ", derived" : "");
 	}
+	if (field(s, "changelog"))
+		sl_buf_print(to, "  kafka  changelog %s%s%s, transactional.id %s\n", field(s, "changelog"),
+			     field(s, "memo") ? ", memo " : "", field(s, "memo") ? field(s, "memo") : "",
+			     field(s, "transactional_id"));
 	print_settings(to, "    ", json_object_get(s, "settings"));
+}
+
+static void print_stream(struct sl_buf *to, const json_t *stream)
+{
+	if (!field(stream, "meta"))
+		return;
+	sl_buf_print(to,
+		     "\non the brokers\n"
+		     "  topics  %s\n"
+		     "  meta    %s, what all processes share\n"
+		     "  leader  group %s, who trains and purges\n"
+		     "  guards  transactional.id %s, of writes that exclude each other\n",
+		     field(stream, "topics"), field(stream, "meta"), field(stream, "leader"), field(stream, "guards"));
 }
 
 static void print_named(struct sl_buf *to, const char *what, const json_t *all)
@@ -338,18 +396,21 @@ static void plan_text(const json_t *plan, struct sl_buf *to)
 
 	sl_buf_print(to, "topology %s, read from %s\n", field(plan, "topology"), field(plan, "file"));
 	print_settings(to, "    ", json_object_get(plan, "settings"));
+	print_stream(to, json_object_get(plan, "stream"));
 	sl_buf_print(to, "\ntopics\n");
 	print_topics(to, json_object_get(plan, "topics"));
 	json_array_foreach(json_object_get(plan, "steps"), i, item) print_step(to, item);
 	print_named(to, "trainer", json_object_get(plan, "trainers"));
 	print_named(to, "endpoint", json_object_get(plan, "endpoints"));
+	json_array_foreach(json_object_get(plan, "on_brokers"), i, item)
+		sl_buf_print(to, "%s  %s\n", i ? "" : "\nbrokers now\n", json_string_value(item));
 	json_array_foreach(json_object_get(plan, "notes"), i, item)
 		sl_buf_print(to, "%snote: %s\n", i ? "" : "\n", json_string_value(item));
 }
 
-void sl_topology_plan(const struct sl_topology *t, bool json, struct sl_buf *to)
+void sl_topology_plan(const struct sl_topology *t, const char *brokers, bool json, struct sl_buf *to)
 {
-	json_t *plan = plan_json(t);
+	json_t *plan = plan_json(t, brokers);
 	char *text;
 
 	if (!json) {

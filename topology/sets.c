@@ -6,6 +6,7 @@
  *     stream.commit_every=50ms           a key of a top-level map
  *     topics.pairs.raw.segment=16MiB     names of topics hold dots: the last word is the key
  *     dedupe.jaccard=0.7                 a step or trainer by its name
+ *     kafka.security.protocol=SSL        so do names of librdkafka properties
  *     dedupe.to.unique=pairs.first       and deeper */
 #include "config.h"
 
@@ -13,8 +14,8 @@
 
 #define KEYS_MAX 4
 
-static const char *const sections[] = { "topology", "data",   "partitions", "inline",    "stream", "limits",
-					"metrics",  "topics", "ingest",     "endpoints", NULL };
+static const char *const sections[] = { "topology", "data",   "partitions", "inline", "stream", "registry",  "kafka",
+					"models",   "limits", "metrics",    "topics", "ingest", "endpoints", NULL };
 
 /* "a.b.c" into at most KEYS_MAX keys; 0: a key is empty or there are too many. */
 static size_t split(struct sl_arena *a, const char *path, const char **keys)
@@ -43,6 +44,14 @@ static size_t split_topic(struct sl_arena *a, const char *path, const char **key
 	keys[1] = sl_arena_print(a, "%.*s", (int)(key - name - 1), name + 1);
 	keys[2] = sl_arena_print(a, "%s", key + 1);
 	return 3;
+}
+
+/* kafka.<name of a property with dots> */
+static size_t split_kafka(const char *path, const char **keys)
+{
+	keys[0] = "kafka";
+	keys[1] = path + sizeof "kafka." - 1;
+	return keys[1][0] ? 2 : 0;
 }
 
 /* The step or trainer with this name. */
@@ -90,6 +99,17 @@ static bool is_section(const char *word)
 	return false;
 }
 
+/* The argument as errors may show it: without a secret. */
+static const char *shown(struct sl_config *c, const char *set, const char *equals)
+{
+	size_t size = equals ? (size_t)(equals - set) : strlen(set);
+	const char *path = sl_arena_print(c->a, "%.*s", (int)size, set);
+
+	if (!sl_secret_name(path))
+		return set;
+	return equals ? sl_arena_print(c->a, "%s=%s", path, sl_secret_text(c->a, equals + 1)) : "***";
+}
+
 static bool apply(struct sl_config *c, const char *set)
 {
 	const char *equals = strchr(set, '='), *keys[KEYS_MAX], *path, *origin;
@@ -98,12 +118,17 @@ static bool apply(struct sl_config *c, const char *set)
 
 	if (!sl_utf8_valid(sl_text(set), &bad))
 		return sl_error_set(c->e, SL_STOP, "--set: byte %zu of a value is not UTF-8 text", bad + 1);
-	origin = sl_arena_print(c->a, "--set %s", set);
+	origin = sl_arena_print(c->a, "--set %s", shown(c, set, equals));
 	if (!equals || equals == set)
 		return sl_error_set(c->e, SL_STOP, "%s: '%s' is not key=value, for example dedupe.jaccard=0.7", origin,
-				    set);
+				    shown(c, set, equals));
 	path = sl_arena_print(c->a, "%.*s", (int)(equals - set), set);
-	count = strncmp(path, "topics.", 7) == 0 ? split_topic(c->a, path, keys) : split(c->a, path, keys);
+	if (strncmp(path, "topics.", 7) == 0)
+		count = split_topic(c->a, path, keys);
+	else if (strncmp(path, "kafka.", 6) == 0)
+		count = split_kafka(path, keys);
+	else
+		count = split(c->a, path, keys);
 	if (count == 0)
 		return sl_error_set(c->e, SL_STOP, "%s: '%s' is not a key: write step.key or topics.NAME.key", origin,
 				    path);

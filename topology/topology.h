@@ -137,7 +137,8 @@ void sl_topology_free(struct sl_topology *t);
 int sl_topology_topic(const struct sl_topology *t, const char *name); /* -1: none */
 int sl_topology_step(const struct sl_topology *t, const char *name);  /* -1: none */
 
-/* The resolved topology, every derived name and where each option came from. */
-void sl_topology_plan(const struct sl_topology *t, bool json, struct sl_buf *to);
+/* The resolved topology, every derived name and where each option came from. `brokers`: what they have at the
+ * moment, in lines (sl_stream_plan of stream.h); NULL: not asked. */
+void sl_topology_plan(const struct sl_topology *t, const char *brokers, bool json, struct sl_buf *to);
 
 #endif

@@ -49,9 +49,9 @@ static void check(const struct sl_topology *t)
 		for (size_t k = 0; k < t->trainers[i].from_count; k++)
 			check_topic(t, t->trainers[i].from[k]);
 	}
-	sl_topology_plan(t, false, &plan);
+	sl_topology_plan(t, NULL, false, &plan);
 	sl_buf_clear(&plan);
-	sl_topology_plan(t, true, &plan);
+	sl_topology_plan(t, NULL, true, &plan);
 	json = json_loadb((const char *)plan.data, plan.size, 0, NULL);
 	assert(json);
 	json_decref(json);

@@ -106,6 +106,9 @@ static struct sl_topology *good(const char *yaml, const char *const *sets)
 #define ONE TOP "steps:\n  - { name: a, operator: pass, from: pairs.raw, to: { out: x } }\n"
 #define SPLIT TOP "steps:\n  - name: s\n    operator: split\n    from: pairs.raw\n    to: { left: l, right: r }\n"
 /* raw -> s -> l -> a -> x -> b -> y; r; trainer gold on r */
+/* Lines 1 and 2. */
+#define KAFKA TOP "stream: { kind: kafka, brokers: \"b:1\" }\n"
+#define STEPS "steps:\n  - { name: a, operator: pass, from: pairs.raw, to: { out: x } }\n"
 #define CHAIN                                                                                                          \
 	TOP "partitions: 2\n"                                                                                          \
 	    "steps:\n"                                                                                                 \
@@ -152,7 +155,7 @@ static const struct bad bad_files[] = {
 	{ TOP "partitions:\n", NULL, "some/t.yaml:2:1: 'partitions' has no value" },
 	{ TOP "partitions: [1]\n", NULL, "some/t.yaml:2:13: 'partitions' must be a single value" },
 	{ TOP "stream: { kind: embeded }\n", NULL,
-	  "some/t.yaml:2:17: 'kind': 'embeded' is not one of: embedded (did you mean 'embedded'?)" },
+	  "some/t.yaml:2:17: 'kind': 'embeded' is not one of: embedded, kafka (did you mean 'embedded'?)" },
 	{ TOP "stream: { commit_every: 5 }\n", NULL,
 	  "some/t.yaml:2:25: 'commit_every': '5' has no unit: write a time: 250ms, 30s, 5m, 24h or 7d" },
 	{ TOP "stream: { commit_every: 2m }\n", NULL,
@@ -167,8 +170,8 @@ static const struct bad bad_files[] = {
 	{ TOP "metrics: { listen: here }\n", NULL,
 	  "some/t.yaml:2:20: 'listen': 'here' is not host:port, for example 127.0.0.1:9464, or off" },
 	{ TOP "data: \"${HOME}\"\n", NULL,
-	  "some/t.yaml:2:7: 'data' holds '${': environment variables are for addresses and secrets (url, key, listen) "
-	  "only" },
+	  "some/t.yaml:2:7: 'data' holds '${': environment variables are for addresses and secrets (url, key, listen, "
+	  "brokers, user, password) only" },
 	{ TOP "endpoints: { j: { url: \"${SL_NOT_SET}\" } }\n" ONE, NULL,
 	  "some/t.yaml:3:1: key 'topology' stands twice, first on line 1" },
 	{ ONE "endpoints: { j: { url: \"${SL_NOT_SET}\" } }\n", NULL,
@@ -294,7 +297,97 @@ static const struct bad bad_files[] = {
 	  "some/t.yaml:4:54: trainer 'best' stands twice" },
 	{ ONE "trainers: [{ name: best, from: models, gold: x }]\n", NULL,
 	  "some/t.yaml:4:32: topic 'models' is written by a trainer: it can be a table, not an input" },
+	/* Kafka */
+	{ TOP "stream: { kind: kafka }\n" STEPS, NULL,
+	  "some/t.yaml:2:9: 'stream' needs 'brokers': host:port of one or more brokers, with commas" },
+	{ TOP STEPS, "stream.kind=kafka",
+	  "--set stream.kind=kafka: 'stream' needs 'brokers': host:port of one or more brokers, with commas" },
+	{ TOP "stream: { kind: kafka, brokers: b }\n" STEPS, NULL,
+	  "some/t.yaml:2:33: 'brokers': 'b' is not host:port, or several with commas, for example 127.0.0.1:9092" },
+	{ TOP "stream: { kind: kafka, brokers: \"b:1,,b:2\" }\n" STEPS, NULL,
+	  "some/t.yaml:2:33: 'brokers': 'b:1,,b:2' is not host:port, or several with commas, for example "
+	  "127.0.0.1:9092" },
+	{ TOP "stream: { kind: kafka, brokers: \"b:65536\" }\n" STEPS, NULL,
+	  "some/t.yaml:2:33: 'brokers': 'b:65536' is not host:port, or several with commas, for example "
+	  "127.0.0.1:9092" },
+	{ TOP "stream: { kind: kafka, brokers: \"SASL_SSL://b:1\" }\n" STEPS, NULL,
+	  "some/t.yaml:2:33: 'brokers': 'SASL_SSL://b:1' is not host:port, or several with commas, for example "
+	  "127.0.0.1:9092" },
+	{ TOP "stream: { kind: kafka, brokers: \"${SL_SECRET}\" }\n" STEPS, NULL,
+	  "some/t.yaml:2:33: 'brokers': '${SL_SECRET}' is not host:port, or several with commas, for example "
+	  "127.0.0.1:9092" },
+	{ TOP "stream: { kind: kafka, brokers: [\"b:1\"] }\n" STEPS, NULL,
+	  "some/t.yaml:2:33: 'brokers' must be a single value" },
+	{ TOP "stream: { kind: kafka, brokers: \"b:1\", durability: os }\n" STEPS, NULL,
+	  "some/t.yaml:2:40: 'stream.durability' is for stream.kind 'embedded', and here it is 'kafka'" },
+	{ KAFKA STEPS, "stream.durability=os",
+	  "--set stream.durability=os: 'stream.durability' is for stream.kind 'embedded', and here it is 'kafka'" },
+	{ TOP "stream: { brokers: \"b:1\" }\n" STEPS, NULL,
+	  "some/t.yaml:2:11: 'stream.brokers' is for stream.kind 'kafka', and here it is 'embedded'" },
+	{ TOP STEPS, "stream.members=2",
+	  "--set stream.members=2: 'stream.members' is for stream.kind 'kafka', and here it is 'embedded'" },
+	{ TOP "kafka: { a: b }\n" STEPS, NULL,
+	  "some/t.yaml:2:10: 'kafka.a' is for stream.kind 'kafka', and here it is 'embedded'" },
+	{ TOP "registry: { url: \"http://h\" }\n" STEPS, NULL,
+	  "some/t.yaml:2:13: 'registry.url' is for stream.kind 'kafka', and here it is 'embedded'" },
+	{ KAFKA STEPS, "stream.prefix=a/b",
+	  "--set stream.prefix=a/b: 'prefix': 'a/b' is not up to 64 letters, digits, '.', '_' or '-'" },
+	{ KAFKA STEPS, "stream.replication=-1",
+	  "--set stream.replication=-1: 'replication': '-1' is out of range: 0 to 100 copies" },
+	{ KAFKA STEPS, "stream.members=65",
+	  "--set stream.members=65: 'members': '65' is out of range: 1 to 64 threads" },
+	{ KAFKA STEPS, "stream.member=2",
+	  "--set stream.member=2: unknown key 'member' in 'stream' (did you mean 'members'?)" },
+	{ KAFKA STEPS, "stream.prefix=__x",
+	  "some/t.yaml:1:11: '__xt.meta': topics that begin with '__' are the "
+	  "brokers' own" },
+	{ KAFKA "steps:\n  - { name: leader, operator: pass, from: pairs.raw, to: { out: x } }\n", NULL,
+	  "some/t.yaml:4:5: 'leader' cannot be the name of a step on Kafka: group 't.leader' is the runtime's" },
+	{ KAFKA "steps:\n  - { name: a, operator: pass, from: pairs.raw, to: { out: pairs_raw } }\n", NULL,
+	  "some/t.yaml:4:60: topics 'pairs.raw' and 'pairs_raw' cannot both be on Kafka: '.' and '_' count as one "
+	  "letter there" },
+	{ KAFKA "steps:\n  - { name: a, operator: pass, from: pairs.raw, to: { out: t.a.memo } }\n", NULL,
+	  "some/t.yaml:4:60: topics 't.a.memo' and 't.a.memo' cannot both be on Kafka: '.' and '_' count as one "
+	  "letter there" },
+	/* Registry */
+	{ KAFKA "registry: { user: u }\n" STEPS, NULL,
+	  "some/t.yaml:3:11: 'registry' needs 'url': address of a Confluent Schema Registry, for example "
+	  "\"${REGISTRY_URL}\"" },
+	{ KAFKA STEPS, "registry.url=h:1",
+	  "--set registry.url=h:1: 'url' of 'registry': 'h:1' is not http://HOST:PORT or https://HOST:PORT" },
+	{ KAFKA "registry: { url: \"http://u:hunter2@h:1\" }\n" STEPS, NULL,
+	  "some/t.yaml:3:18: 'url' of 'registry' holds '@': write 'user' and 'password' as keys of their own" },
+	{ KAFKA "registry: { url: \"http://h\", user: u }\n" STEPS, NULL,
+	  "some/t.yaml:3:11: 'registry' has 'user' without 'password': give both or none" },
+	{ KAFKA "registry: { url: \"http://h\", user: \"\" }\n" STEPS, NULL,
+	  "some/t.yaml:3:36: 'user' of 'registry' is empty: give it a value or leave it out" },
+	{ KAFKA "registry: { url: \"http://h\", pasword: hunter2 }\n" STEPS, NULL,
+	  "some/t.yaml:3:30: unknown key 'pasword' in 'registry' (did you mean 'password'?)" },
+	{ KAFKA "registry: { url: \"${SL_NOT_SET}\" }\n" STEPS, NULL,
+	  "some/t.yaml:3:18: environment variable 'SL_NOT_SET' is not set" },
+	/* Properties */
+	{ KAFKA "kafka: ssl\n" STEPS, NULL, "some/t.yaml:3:8: 'kafka' must be a map: { security.protocol: SASL_SSL }" },
+	{ KAFKA "kafka: { security: { protocol: ssl } }\n" STEPS, NULL,
+	  "some/t.yaml:3:20: 'kafka.security' must be a single value: a property's name is one word with dots in it, "
+	  "as kafka: { security.protocol: SSL }" },
+	{ KAFKA "kafka: { a b: c }\n" STEPS, NULL,
+	  "some/t.yaml:3:10: 'a b' is not the name of a librdkafka property, for example security.protocol" },
+	{ KAFKA "kafka: { a.b: }\n" STEPS, NULL, "some/t.yaml:3:10: 'kafka.a.b' has no value" },
+	{ KAFKA "kafka: { sasl.password: \"${SL_NOT_SET}\" }\n" STEPS, NULL,
+	  "some/t.yaml:3:25: environment variable 'SL_NOT_SET' is not set" },
+	{ KAFKA "kafka: { sasl.password: \"hunter2${\" }\n" STEPS, NULL,
+	  "some/t.yaml:3:25: 'kafka.sasl.password' holds a '${' that is not '${NAME}'" },
+	{ KAFKA STEPS, "kafka.sasl.password=hunter2${",
+	  "--set kafka.sasl.password=***: 'kafka.sasl.password' holds a '${' that is not '${NAME}'" },
+	{ KAFKA STEPS, "kafka.=x", "--set kafka.=x: 'kafka.' is not a key: write step.key or topics.NAME.key" },
+	/* Models */
+	{ ONE "models: { dir: \"\" }\n", NULL, "some/t.yaml:4:16: 'dir' of 'models' is empty: name a folder" },
+	{ ONE "models: { }\n", NULL, "some/t.yaml:4:9: 'models' needs 'dir': folder of models/NAME/VERSION" },
+	{ ONE "models: { dirs: x }\n", NULL, "some/t.yaml:4:11: unknown key 'dirs' in 'models' (did you mean 'dir'?)" },
+	{ TOP "steps:\n  - { name: kafka }\n", NULL,
+	  "some/t.yaml:3:13: 'kafka' cannot be the name of a step: --set uses the word" },
 	/* --set */
+	{ CHAIN, "kafka.sasl.password", "--set ***: '***' is not key=value, for example dedupe.jaccard=0.7" },
 	{ CHAIN, "s.shard=1", "--set s.shard=1: unknown key 'shard' in step 's' (did you mean 'share'?)" },
 	{ CHAIN, "s.share=2", "--set s.share=2: 'share': '2' is out of range: 0.5 to 1" },
 	{ CHAIN, "gold.min_pair=2",
@@ -319,6 +412,7 @@ static void test_bad_files(void **state)
 	size_t wrong = 0;
 
 	(void)state;
+	setenv("SL_SECRET", "hunter2", 1);
 	for (size_t i = 0; i < sizeof bad_files / sizeof *bad_files; i++) {
 		const struct bad *b = &bad_files[i];
 		const char *sets[SETS_MAX] = { b->set };
@@ -503,9 +597,164 @@ static void test_several_writers(void **state)
 	struct sl_buf plan = { 0 };
 
 	(void)state;
-	sl_topology_plan(t, false, &plan);
+	sl_topology_plan(t, NULL, false, &plan);
 	assert_non_null(strstr(sl_buf_text(&plan), "note: topic 'x' has several writers"));
 	sl_buf_release(&plan);
+	sl_topology_free(t);
+}
+
+/* -- Kafka ------------------------------------------------------------------------------- */
+
+#define WHOLE                                                                                                          \
+	TOP "stream:\n"                                                                                                \
+	    "  kind: kafka\n"                                                                                          \
+	    "  brokers: \"${SL_BROKERS}\"\n"                                                                           \
+	    "  prefix: x.\n"                                                                                           \
+	    "  replication: 3\n"                                                                                       \
+	    "  members: 2\n"                                                                                           \
+	    "  commit_every: 50ms\n"                                                                                   \
+	    "registry: { url: \"https://${SL_HOST}/r\", user: \"${SL_USER}\", password: hunter2, ca: ca.pem }\n"       \
+	    "kafka:\n"                                                                                                 \
+	    "  security.protocol: SASL_SSL\n"                                                                          \
+	    "  sasl.password: \"${SL_SECRET}\"\n"                                                                      \
+	    "  ssl.key.password: hunter3\n"                                                                            \
+	    "  ssl.key.location: /k.pem\n"                                                                             \
+	    "models: { dir: shared }\n" STEPS "  - { name: b, operator: asks, from: x, to: { out: y } }\n"
+
+static struct sl_topology *whole(const char *const *sets)
+{
+	setenv("SL_BROKERS", "b1:9092, [::1]:9093,10.0.0.1:1", 1);
+	setenv("SL_HOST", "registry.example", 1);
+	setenv("SL_USER", "alice", 1);
+	setenv("SL_SECRET", "hunter2", 1);
+	return good(WHOLE, sets);
+}
+
+static void test_kafka(void **state)
+{
+	static const char *const sets[] = { "kafka.security.protocol=SSL", "kafka.debug=msg", NULL };
+	struct sl_topology *t = whole(sets);
+	const struct sl_kafka_def *k = &t->kafka;
+	static const struct {
+		const char *name, *value, *shown;
+	} expected[] = {
+		{ "security.protocol", "SSL", "SSL" },
+		{ "sasl.password", "hunter2", "${SL_SECRET}" },
+		{ "ssl.key.password", "hunter3", "***" },
+		{ "ssl.key.location", "/k.pem", "/k.pem" },
+		{ "debug", "msg", "msg" },
+	};
+
+	(void)state;
+	assert_int_equal(t->stream, SL_STREAM_KAFKA);
+	assert_false(t->durable);
+	assert_int_equal(t->commit_every_ms, 50);
+	assert_int_equal(t->commit_bytes, 8 << 20);
+	assert_string_equal(k->brokers, "b1:9092, [::1]:9093,10.0.0.1:1");
+	assert_string_equal(k->prefix, "x.");
+	assert_int_equal(k->replication, 3);
+	assert_int_equal(k->members, 2);
+	assert_string_equal(k->registry_url, "https://registry.example/r");
+	assert_string_equal(k->registry_user, "alice");
+	assert_string_equal(k->registry_password, "hunter2");
+	assert_string_equal(k->registry_ca, "ca.pem");
+	assert_string_equal(t->models_dir, "shared");
+	assert_int_equal(k->property_count, sizeof expected / sizeof *expected);
+	for (size_t i = 0; i < k->property_count; i++) {
+		assert_string_equal(k->properties[i].name, expected[i].name);
+		assert_string_equal(k->properties[i].value, expected[i].value);
+		assert_string_equal(k->properties[i].shown, expected[i].shown);
+		assert_non_null(k->properties[i].node);
+	}
+	sl_topology_free(t);
+
+	t = good(KAFKA STEPS, NULL);
+	assert_string_equal(t->kafka.prefix, "");
+	assert_int_equal(t->kafka.replication, 0);
+	assert_int_equal(t->kafka.members, 1);
+	assert_null(t->kafka.registry_url);
+	assert_null(t->kafka.registry_user);
+	assert_null(t->kafka.registry_password);
+	assert_null(t->kafka.registry_ca);
+	assert_null(t->models_dir);
+	assert_int_equal(t->kafka.property_count, 0);
+	sl_topology_free(t);
+
+	t = good(ONE, NULL);
+	assert_int_equal(t->stream, SL_STREAM_EMBEDDED);
+	assert_null(t->kafka.brokers);
+	assert_string_equal(t->kafka.prefix, "");
+	sl_topology_free(t);
+}
+
+/* Runs of spaces count as one: how wide a column is does not matter. No plan shows a secret. */
+static bool plan_has(const struct sl_topology *t, const char *brokers, const char *text)
+{
+	struct sl_buf plan = { 0 }, squeezed = { 0 };
+	bool found;
+
+	sl_topology_plan(t, brokers, false, &plan);
+	for (const char *p = sl_buf_text(&plan); *p; p++)
+		if (p[0] != ' ' || p[1] != ' ')
+			sl_buf_print(&squeezed, "%c", *p);
+	found = strstr(sl_buf_text(&squeezed), text);
+	sl_buf_release(&squeezed);
+	sl_topology_plan(t, brokers, true, &plan);
+	assert_null(strstr(sl_buf_text(&plan), "hunter"));
+	sl_buf_release(&plan);
+	return found;
+}
+
+static void test_kafka_plan(void **state)
+{
+	struct sl_topology *t = whole(NULL);
+
+	(void)state;
+	assert_true(plan_has(t, NULL, "stream.brokers ${SL_BROKERS} t.yaml:4:12\n"));
+	assert_true(plan_has(t, NULL, "registry.user ${SL_USER} "));
+	assert_true(plan_has(t, NULL, "registry.password *** "));
+	assert_true(plan_has(t, NULL, "kafka.sasl.password ${SL_SECRET} "));
+	assert_true(plan_has(t, NULL, "kafka.ssl.key.password *** "));
+	assert_true(plan_has(t, NULL, "models.dir shared "));
+	assert_true(plan_has(t, NULL, " topics x.<topic>\n"));
+	assert_true(plan_has(t, NULL, " meta x.t.meta,"));
+	assert_true(plan_has(t, NULL, " leader group x.t.leader,"));
+	assert_true(plan_has(t, NULL, " guards transactional.id x.t.at.<what>,"));
+	assert_true(plan_has(t, NULL, "group x.t.a\n"));
+	assert_true(plan_has(t, NULL, "\n kafka changelog x.t.a.changelog, transactional.id x.t.a.<uuid>.<member>\n"));
+	assert_true(plan_has(t, NULL, "changelog x.t.b.changelog, memo x.t.b.memo, transactional.id"));
+	assert_false(plan_has(t, NULL, "brokers now"));
+	assert_true(plan_has(t, "x.y: exists\nx.z: differs\n", "\nbrokers now\n x.y: exists\n x.z: differs\n"));
+	sl_topology_free(t);
+}
+
+/* One file for both: --set takes it from one kind to the other, and the plan says what is then not used. */
+static void test_kafka_by_set(void **state)
+{
+	static const char *const there[] = { "stream.kind=kafka", "stream.brokers=b:1,b:2", NULL };
+	static const char *const back[] = { "stream.kind=embedded", NULL };
+	struct sl_topology *t = good(TOP "stream: { kind: embedded, durability: sync }\n" STEPS, there);
+
+	(void)state;
+	assert_int_equal(t->stream, SL_STREAM_KAFKA);
+	assert_string_equal(t->kafka.brokers, "b:1,b:2");
+	assert_true(plan_has(t, NULL, "stream.durability - t.yaml:2:39, not used: stream.kind is kafka by --set"));
+	sl_topology_free(t);
+
+	/* what is not used is not read either */
+	unsetenv("SL_BROKERS");
+	unsetenv("SL_HOST");
+	unsetenv("SL_SECRET");
+	t = good(WHOLE, back);
+	assert_int_equal(t->stream, SL_STREAM_EMBEDDED);
+	assert_true(t->durable);
+	assert_null(t->kafka.brokers);
+	assert_null(t->kafka.registry_url);
+	assert_int_equal(t->kafka.property_count, 0);
+	assert_string_equal(t->models_dir, "shared");
+	assert_true(plan_has(t, NULL, "kafka.ssl.key.password - t.yaml:"));
+	assert_true(plan_has(t, NULL, "registry.password - t.yaml:"));
+	assert_false(plan_has(t, NULL, "on the brokers"));
 	sl_topology_free(t);
 }
 
@@ -529,6 +778,9 @@ int main(void)
 		cmocka_unit_test(test_graph),
 		cmocka_unit_test(test_inline),
 		cmocka_unit_test(test_several_writers),
+		cmocka_unit_test(test_kafka),
+		cmocka_unit_test(test_kafka_plan),
+		cmocka_unit_test(test_kafka_by_set),
 		cmocka_unit_test(test_load),
 	};
 

@@ -37,7 +37,7 @@ static void test_golden(void **state)
 	struct sl_error e = { 0 };
 
 	(void)state;
-	sl_topology_plan(t, false, &plan);
+	sl_topology_plan(t, NULL, false, &plan);
 	if (!sl_file_read(GOLDEN, 1 << 20, &golden, &e))
 		fail_msg("%s", e.text);
 	assert_string_equal(sl_buf_text(&plan), sl_buf_text(&golden));
@@ -53,7 +53,7 @@ static void test_json(void **state)
 	json_t *o, *step;
 
 	(void)state;
-	sl_topology_plan(t, true, &plan);
+	sl_topology_plan(t, NULL, true, &plan);
 	o = json_loads(sl_buf_text(&plan), JSON_REJECT_DUPLICATES, NULL);
 	assert_non_null(o);
 	assert_string_equal(json_string_value(json_object_get(o, "topology")), "curate");
@@ -63,6 +63,31 @@ static void test_json(void **state)
 	assert_string_equal(json_string_value(json_object_get(step, "task")), "curate.dedupe");
 	assert_string_equal(json_string_value(json_object_get(step, "dead")), "dead.dedupe");
 	json_decref(o);
+	sl_buf_release(&plan);
+	sl_topology_free(t);
+}
+
+/* The same file on brokers: only --set differs, and no error comes of what it says for the embedded stream. */
+static void test_kafka(void **state)
+{
+	static const char *const sets[] = { "stream.kind=kafka", "stream.brokers=127.0.0.1:9092",
+					    "stream.prefix=dev." };
+	static const char *const expected[] = {
+		"  topics  dev.<topic>\n",
+		"  meta    dev.curate.meta, ",
+		"group dev.curate.dedupe\n",
+		"  kafka  changelog dev.curate.dedupe.changelog, transactional.id dev.curate.dedupe.<uuid>.<member>\n",
+		"curate.yaml:19:15, not used: stream.kind is kafka by --set\n",
+	};
+	struct sl_topology *t = curate(sets, 3);
+	struct sl_buf plan = { 0 };
+
+	(void)state;
+	assert_int_equal(t->stream, SL_STREAM_KAFKA);
+	sl_topology_plan(t, NULL, false, &plan);
+	for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+		if (!strstr(sl_buf_text(&plan), expected[i]))
+			fail_msg("not in the plan: %s", expected[i]);
 	sl_buf_release(&plan);
 	sl_topology_free(t);
 }
@@ -107,7 +132,7 @@ static void test_follow(void **state)
 	t = curate(sets, 2);
 	assert_string_equal(setting(t, "retrieve", "flips"), "on");
 	assert_string_equal(setting(t, "annotate", "flips"), "off");
-	sl_topology_plan(t, false, &plan);
+	sl_topology_plan(t, NULL, false, &plan);
 	assert_non_null(strstr(sl_buf_text(&plan), "note: option 'flips' is 'off' in step 'annotate' and 'on' in step "
 						   "'filter': give both the same value"));
 	sl_buf_release(&plan);
@@ -143,7 +168,7 @@ static int write_golden(void)
 	bool ok = false;
 
 	if (t) {
-		sl_topology_plan(t, false, &plan);
+		sl_topology_plan(t, NULL, false, &plan);
 		ok = sl_file_replace(GOLDEN, sl_buf_bytes(&plan), &e);
 	}
 	if (!ok)
@@ -156,9 +181,8 @@ static int write_golden(void)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden),           cmocka_unit_test(test_json),
-		cmocka_unit_test(test_inline),           cmocka_unit_test(test_follow),
-		cmocka_unit_test(test_trainer_defaults),
+		cmocka_unit_test(test_golden), cmocka_unit_test(test_json),   cmocka_unit_test(test_kafka),
+		cmocka_unit_test(test_inline), cmocka_unit_test(test_follow), cmocka_unit_test(test_trainer_defaults),
 	};
 
 	if (argc == 2 && strcmp(argv[1], "--write") == 0)
