@@ -31,6 +31,8 @@ struct sl_model_record {
 
 extern const char sl_pair_schema_json[];  /* schemas/pair.avsc, compiled in */
 extern const char sl_model_schema_json[]; /* schemas/model.avsc */
+/* schemas/released/: every schema that a release ever wrote with, NULL at the end. Records of all of them are read. */
+extern const char *const sl_released_schemas[];
 
 /* Appends one single-object record. Deterministic: equal pairs, equal bytes. */
 void sl_pair_encode(const struct sl_pair *p, struct sl_buf *to);
@@ -42,12 +44,19 @@ bool sl_pair_decode(struct sl_bytes record, struct sl_arena *a, struct sl_pair *
 bool sl_model_decode(struct sl_bytes record, struct sl_arena *a, struct sl_model_record *m,
 		     struct sl_error *e) SL_MUST_CHECK;
 
+/* The schema of a single-object record, where it is today's or a released one; NULL: it is not. */
+const char *sl_object_schema(struct sl_bytes object);
+
 /* A decoder for bodies written with another schema (a registry's, an older
- * release's): no single-object header. NULL on failure. */
+ * release's): no single-object header. A writer's record 'sluice.Model' is a model
+ * announcement, any other a pair. NULL on failure. */
 struct sl_decoder;
 struct sl_decoder *sl_decoder_new(const char *writer_schema_json, struct sl_error *e) SL_MUST_CHECK;
 bool sl_decoder_pair(const struct sl_decoder *d, struct sl_bytes body, struct sl_arena *a, struct sl_pair *p,
 		     struct sl_error *e) SL_MUST_CHECK;
+/* The same record, pair or model announcement, as single-object encoding with today's schema, appended. */
+bool sl_decoder_object(const struct sl_decoder *d, struct sl_bytes body, struct sl_arena *a, struct sl_buf *to,
+		       struct sl_error *e) SL_MUST_CHECK;
 void sl_decoder_free(struct sl_decoder *d);
 
 /* CRC-64-AVRO of the Parsing Canonical Form of a schema. */

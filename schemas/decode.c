@@ -293,59 +293,116 @@ static bool decode(const struct sl_decoder *d, struct sl_bytes body, struct sl_a
 
 struct sl_decoder *sl_decoder_new(const char *writer_schema_json, struct sl_error *e)
 {
-	return sl_plan_new(writer_schema_json, &sl_record_pair, e);
+	return sl_plan_new(writer_schema_json, e);
 }
 
 bool sl_decoder_pair(const struct sl_decoder *d, struct sl_bytes body, struct sl_arena *a, struct sl_pair *p,
 		     struct sl_error *e)
 {
+	if (d->record != &sl_record_pair)
+		return sl_error_set(e, SL_STOP, "a record '%s', expected a pair", d->record->name);
 	return decode(d, body, a, p, e);
 }
 
-/* Single-object records: the schemas that are compiled in, found by fingerprint. */
+bool sl_decoder_object(const struct sl_decoder *d, struct sl_bytes body, struct sl_arena *a, struct sl_buf *to,
+		       struct sl_error *e)
+{
+	struct sl_model_record m;
+	struct sl_pair p;
+
+	if (d->record == &sl_record_pair) {
+		if (!decode(d, body, a, &p, e))
+			return false;
+		sl_pair_encode(&p, to);
+	} else {
+		if (!decode(d, body, a, &m, e))
+			return false;
+		sl_model_encode(&m, to);
+	}
+	return true;
+}
+
+/* Single-object records: the schemas that are compiled in, found by fingerprint.
+ * Today's come first; usually they are the last released ones as well. */
 static struct release {
 	const char *json;
-	const struct sl_record_type *record;
 	uint64_t fingerprint;
 	struct sl_decoder *decoder;
-} releases[] = {
-	{ sl_pair_schema_json, &sl_record_pair, 0, NULL },
-	{ sl_model_schema_json, &sl_record_model, 0, NULL },
-};
+} * releases;
+static size_t release_count;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void compile_release(const char *json)
+{
+	struct release *r = &releases[release_count++];
+	struct sl_error e;
+	bool ok = sl_avro_fingerprint(json, &r->fingerprint, &e);
+
+	r->json = json;
+	r->decoder = ok ? sl_plan_new(json, &e) : NULL;
+	assert(r->decoder);
+}
 
 static void compile_releases(void)
 {
-	for (size_t i = 0; i < sizeof releases / sizeof *releases; i++) {
-		struct release *r = &releases[i];
-		struct sl_error e;
-		bool ok = sl_avro_fingerprint(r->json, &r->fingerprint, &e);
+	size_t released = 0;
 
-		r->decoder = ok ? sl_plan_new(r->json, r->record, &e) : NULL;
-		assert(r->decoder);
-	}
+	while (sl_released_schemas[released])
+		released++;
+	releases = sl_calloc(released + 2, sizeof *releases);
+	compile_release(sl_pair_schema_json);
+	compile_release(sl_model_schema_json);
+	for (size_t i = 0; i < released; i++)
+		compile_release(sl_released_schemas[i]);
+}
+
+static bool is_object(struct sl_bytes object)
+{
+	const uint8_t *at = object.data;
+
+	return object.size >= 10 && at[0] == 0xc3 && at[1] == 0x01;
+}
+
+static uint64_t fingerprint_of(struct sl_bytes object)
+{
+	return sl_get_le64((const uint8_t *)object.data + 2);
+}
+
+static const struct release *release_of(struct sl_bytes object, const struct sl_record_type *record)
+{
+	pthread_once(&once, compile_releases);
+	for (size_t i = 0; i < release_count; i++)
+		if (releases[i].fingerprint == fingerprint_of(object) &&
+		    (!record || releases[i].decoder->record == record))
+			return &releases[i];
+	return NULL;
+}
+
+const char *sl_object_schema(struct sl_bytes object)
+{
+	const struct release *r = is_object(object) ? release_of(object, NULL) : NULL;
+
+	return r ? r->json : NULL;
 }
 
 static bool decode_object(struct sl_bytes object, const struct sl_record_type *record, struct sl_arena *a, void *base,
 			  struct sl_error *e)
 {
-	const uint8_t *at = object.data;
-	uint64_t fingerprint;
+	const struct release *r;
 
-	pthread_once(&once, compile_releases);
-	if (object.size < 10 || at[0] != 0xc3 || at[1] != 0x01)
+	if (!is_object(object))
 		return sl_error_set(e, SL_STOP,
 				    "not an Avro single-object record: %zu bytes, expected C3 01 and a "
 				    "fingerprint of 8 bytes first",
 				    object.size);
-	fingerprint = sl_get_le64(at + 2);
-	for (size_t i = 0; i < sizeof releases / sizeof *releases; i++)
-		if (releases[i].fingerprint == fingerprint && releases[i].record == record)
-			return decode(releases[i].decoder, (struct sl_bytes){ at + 10, object.size - 10 }, a, base, e);
+	r = release_of(object, record);
+	if (r)
+		return decode(r->decoder, (struct sl_bytes){ (const uint8_t *)object.data + 10, object.size - 10 }, a,
+			      base, e);
 	return sl_error_set(e, SL_STOP,
 			    "no schema of '%s' with fingerprint %016llx is known: it was written by a newer "
 			    "release or for another topic",
-			    record->name, (unsigned long long)fingerprint);
+			    record->name, (unsigned long long)fingerprint_of(object));
 }
 
 bool sl_pair_decode(struct sl_bytes record, struct sl_arena *a, struct sl_pair *p, struct sl_error *e)

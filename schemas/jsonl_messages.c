@@ -16,12 +16,8 @@ static const char *const roles[][2] = {
 	{ "observation", "tool" },  { "function", "tool" },
 };
 
-static bool read_role(json_t *value, struct sl_bytes *to, struct sl_error *e)
+bool sl_role_read(struct sl_bytes given, struct sl_bytes *to, struct sl_error *e)
 {
-	struct sl_bytes given = sl_json_bytes(value);
-
-	if (!given.data)
-		return sl_error_set(e, SL_STOP, "'role' must be a string, not %s", sl_json_kind(value));
 	for (size_t i = 0; i < sizeof roles / sizeof *roles; i++) {
 		if (sl_is(given, roles[i][0])) {
 			*to = sl_text(roles[i][1]);
@@ -29,9 +25,18 @@ static bool read_role(json_t *value, struct sl_bytes *to, struct sl_error *e)
 		}
 	}
 	return sl_error_set(e, SL_STOP,
-			    "unknown role '%.40s': expected system, user, assistant, tool or developer (human and gpt "
+			    "unknown role '%.*s': expected system, user, assistant, tool or developer (human and gpt "
 			    "are understood)",
-			    (const char *)given.data);
+			    (int)(given.size < 40 ? given.size : 40), (const char *)given.data);
+}
+
+static bool read_role(json_t *value, struct sl_bytes *to, struct sl_error *e)
+{
+	struct sl_bytes given = sl_json_bytes(value);
+
+	if (!given.data)
+		return sl_error_set(e, SL_STOP, "'role' must be a string, not %s", sl_json_kind(value));
+	return sl_role_read(given, to, e);
 }
 
 /* A list of {type: text, text: ...} parts, or bare strings, as one text. */

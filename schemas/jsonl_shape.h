@@ -52,7 +52,9 @@ json_t *sl_reading_get(const struct sl_reading *r, const char *key);
 void sl_reading_use(struct sl_reading *r, const char *key);
 void sl_reading_unuse(struct sl_reading *r, const char *key);
 
-/* jsonl_messages.c. A message is {role, content, ...} or ShareGPT's {from,
+/* jsonl_messages.c. One of the five roles of pair.h, or a word for one. */
+bool sl_role_read(struct sl_bytes given, struct sl_bytes *to, struct sl_error *e) SL_MUST_CHECK;
+/* A message is {role, content, ...} or ShareGPT's {from,
  * value, ...}; a null content is an empty one. Errors name the item and key. */
 bool sl_message_read(struct sl_arena *a, json_t *value, struct sl_message *to, struct sl_error *e) SL_MUST_CHECK;
 bool sl_messages_read(struct sl_arena *a, json_t *list, struct sl_messages *to, struct sl_error *e) SL_MUST_CHECK;

@@ -238,12 +238,18 @@ static const struct sl_node *compile(struct compiler *c, avro_schema_t schema, c
 	return n;
 }
 
-struct sl_decoder *sl_plan_new(const char *json, const struct sl_record_type *record, struct sl_error *e)
+static bool is_model(avro_schema_t schema)
+{
+	const char *space = avro_schema_namespace(schema);
+
+	return strcmp(avro_schema_name(schema), sl_record_model.name) == 0 && space && strcmp(space, "sluice") == 0;
+}
+
+struct sl_decoder *sl_plan_new(const char *json, struct sl_error *e)
 {
 	struct sl_decoder *d = sl_calloc(1, sizeof *d);
 	struct compiler c = { .d = d, .e = e };
 
-	d->record = record;
 	if (avro_schema_from_json_length(json, strlen(json), &d->schema)) {
 		d->schema = NULL;
 		sl_error_set(e, SL_STOP, "the writer's schema cannot be parsed: %.300s", avro_strerror());
@@ -251,7 +257,8 @@ struct sl_decoder *sl_plan_new(const char *json, const struct sl_record_type *re
 		sl_error_set(e, SL_STOP, "the writer's schema is of type '%s', expected a record",
 			     avro_schema_type_name(d->schema));
 	} else {
-		d->root = compile(&c, d->schema, NULL, record, 0);
+		d->record = is_model(d->schema) ? &sl_record_model : &sl_record_pair;
+		d->root = compile(&c, d->schema, NULL, d->record, 0);
 	}
 	if (d->root)
 		return d;

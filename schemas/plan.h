@@ -54,8 +54,8 @@ struct sl_decoder {
 	const struct sl_record_type *record;
 };
 
-/* A decoder of a writer's record into the struct of `record`. NULL on failure. */
-struct sl_decoder *sl_plan_new(const char *writer_schema_json, const struct sl_record_type *record, struct sl_error *e);
+/* A decoder of a writer's record; its name says into which struct (codec.h). NULL on failure. */
+struct sl_decoder *sl_plan_new(const char *writer_schema_json, struct sl_error *e);
 /* What a field of ours takes, for messages: "a double or null". */
 const char *sl_field_expects(const struct sl_field *f);
 

@@ -4,6 +4,7 @@
 #include "ingest.h"
 
 #include "../schemas/codec.h"
+#include "../schemas/fresh.h"
 #include "../schemas/lines.h"
 #include "base/thread.h"
 
@@ -349,18 +350,15 @@ static void dead_letter(struct ingest *in, const struct sl_line *line, const cha
 
 static void complete(struct ingest *in, struct sl_pair *p, const struct sl_line *line, int64_t item)
 {
-	p->arrival = (struct sl_arrival){
+	struct sl_arrival arrival = {
 		.file = sl_text(in->path), .line = line->number, .item = item, .partition = -1, .offset = -1
 	};
-	p->time_ms = arrival_time(in);
-	if (in->options->source || !p->source.data)
+
+	if (in->options->source)
 		p->source = in->source;
 	if (in->options->gold)
 		p->gold.present = true;
-	if (p->gold.present && !p->gold.verdict.data)
-		p->gold.verdict = sl_text("chosen");
-	if (p->gold.present && !p->gold.sample.data)
-		p->gold.sample = sl_text("given");
+	sl_pair_arrive(p, &arrival, arrival_time(in), in->source);
 }
 
 static bool add_pair(struct ingest *in, const struct sl_pair *p, const struct sl_line *line, struct sl_buf *to)
