@@ -6,10 +6,10 @@
  *     00 id(4, big-endian) body   Confluent's framing; what is written with a registry
  *     {...}                       one JSON pair, any shape of schemas/README.md; on the entry topic only
  *
- * A pair on the entry topic that did not come from our own ingest (no id, or no arrival) gets what
- * ingest would have given it: ids from its texts whatever the producer claims, arrival (topic,
- * partition, offset), time from the envelope, source from the value or "kafka". A record that
- * was played before (it has a trail) keeps its ids: that is a replay.
+ * A pair on the entry topic gets what ingest would have given it (schemas/fresh.h): ids from its texts
+ * whatever the producer claims, and, unless it has an id and an arrival as our own ingest writes them,
+ * arrival (topic, partition, offset), time from the envelope, source from the value or "kafka". A record that
+ * was played before (it has a trail) stays as it is: that is a replay.
  *
  * Threads: any. */
 #ifndef SL_VALUES_H
@@ -39,6 +39,10 @@ bool sl_values_pair(struct sl_values *v, const struct sl_values_from *from, cons
  * copied). What cannot be read is copied as it is: readers say what is wrong with it. False: SL_RETRY only. */
 bool sl_values_inside(struct sl_values *v, const struct sl_values_from *from, const struct sl_record *r,
 		      struct sl_buf *to, struct sl_error *e) SL_MUST_CHECK;
+/* Register now what topic `topic` (as on the brokers) will hold, pairs or model announcements, so that no transaction
+ * has to wait for it. Nothing to do without a registry. SL_STOP: a person must look (rights, compatibility, address).
+ */
+bool sl_values_prepare(struct sl_values *v, const char *topic, bool models, struct sl_error *e) SL_MUST_CHECK;
 /* A single-object value of ours as it goes onto topic `topic`: registers the schema under "<topic>-value" at first use.
  * Values that are not ours (the original bytes of a dead letter) are copied as they are. */
 bool sl_values_outside(struct sl_values *v, const char *topic, struct sl_bytes value, struct sl_buf *to,
