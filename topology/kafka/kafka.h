@@ -44,7 +44,8 @@
 
 #include <librdkafka/rdkafka.h>
 
-#define SL_ID_MAX 600 /* names of topics, groups and ids, with their NUL */
+#define SL_ID_MAX 600                 /* names of topics, groups and ids, with their NUL */
+#define SL_KAFKA_ENVELOPE_BYTES 65536 /* room for key, headers and framing beside a value of limits.record */
 
 struct sl_follow;
 struct sl_member;
@@ -87,7 +88,7 @@ struct sl_kafka {
 	struct sl_guard *guards;          /* guard.c */
 	struct sl_tail *idle_tails[2];    /* reader.c; NULL: none */
 	struct sl_lag *lags;              /* stream.c, per step: what progress last found */
-	rd_kafka_t *memo;                 /* memo.c: the producer of answers, made at the first */
+	struct sl_memo *memo;             /* memo.c */
 	_Atomic bool reached;             /* the brokers have answered once: from then on trouble is logged */
 	struct sl_kafka *self;            /* for the opaque of handles without an arg: see sl_kafka_client */
 };
@@ -294,6 +295,7 @@ bool sl_kafka_read(struct sl_reader *r, struct sl_error *e) SL_MUST_CHECK;
 void sl_kafka_read_end(struct sl_reader *r);
 void sl_kafka_readers_close(struct sl_kafka *k);
 bool sl_kafka_memo(struct sl_unit *u, struct sl_writes *answers, struct sl_error *e) SL_MUST_CHECK;
+void sl_kafka_memo_open(struct sl_kafka *k);
 void sl_kafka_memo_close(struct sl_kafka *k);
 bool sl_kafka_guard(struct sl_runtime *rt, struct sl_bytes name, struct sl_error *e) SL_MUST_CHECK;
 bool sl_kafka_commit(struct sl_runtime *rt, struct sl_unit *const *units, size_t unit_count,
