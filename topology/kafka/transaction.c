@@ -20,7 +20,8 @@
  *   broker away) and gets a new instance; a younger one is fenced.
  * - The first acknowledgement is waited for before an abort: until the coordinator has taken the first partition in,
  *   it may still be closing the transaction before, and an abort is fatal (librdkafka #4849).
- * - Offsets are sent behind the last acknowledgement, with group metadata taken then.
+ * - Offsets are sent behind the last acknowledgement, with group metadata taken then, and by nobody whose assignment
+ *   is lost.
  * - A full queue is waited for: messages leave it, or fail after message.timeout.ms.
  * - An acknowledgement may come without an offset (a retry of what had arrived). Who wants to know where it is gets
  *   UNKNOWN although it is committed: looking what is there is the way to find out.
@@ -544,7 +545,14 @@ static bool offsets_sent(struct sl_txn *t, rd_kafka_t *consumer, rd_kafka_resp_e
 		return true;
 	assert(consumer);
 	group = rd_kafka_consumer_group_metadata(consumer);
-	assert(group); /* NULL: not a consumer with a group */
+	/* In this order: a consumer that has lost its place may have forgotten its member id and generation, and
+	 * brokers do not check transactions that come without (as those of old clients do). */
+	if (!group || rd_kafka_assignment_lost(consumer)) {
+		if (group)
+			rd_kafka_consumer_group_metadata_destroy(group);
+		*code = RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
+		return sl_error_set(e, SL_RETRY, "the partitions of '%s' have moved on", t->id);
+	}
 	for (;;) {
 		error = rd_kafka_send_offsets_to_transaction(t->rk, t->offsets, group, MESSAGE_MS);
 		if (!error || !rd_kafka_error_is_retriable(error) || age_ms(t) >= TRANSACTION_MS)
