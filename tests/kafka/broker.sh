@@ -11,7 +11,7 @@
 #     install   resolves the jars once into ~/.cache/sluice (SL_KAFKA_CACHE elsewhere); start does so by itself
 #     start     brokers (KRaft, each also a controller) on free ports of 127.0.0.1 with their data below DIR;
 #               returns when all serve; DIR/env then says where, as lines KEY=VALUE for `source`
-#     stop      ends them and removes all but their logs, DIR/node-N.log
+#     stop      ends them, and what registry.sh started in DIR, and removes all but their logs, DIR/node-N.log
 #     kill      SIGKILL; restart: SIGTERM where it still runs, then again on the same ports and data;
 #               pause and resume: SIGSTOP and SIGCONT
 #     tool      a command-line class of Kafka, such as org.apache.kafka.tools.TopicCommand; knows the brokers
@@ -28,25 +28,9 @@
 # Exit 77 with one line "skipped: ..." where Java 17, Maven or the network is missing: tests pass that on.
 set -euo pipefail
 
-here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-readonly here
-readonly CACHE=${SL_KAFKA_CACHE:-${XDG_CACHE_HOME:-${HOME:-/tmp}/.cache}/sluice}
+# shellcheck source=tests/kafka/common.sh
+source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 readonly CURRENT=4.3.1 OLD=3.9.2
-readonly START_SECONDS=120 # a broker that has said nothing by then is not coming
-
-usage() {
-	sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"
-}
-
-die() {
-	printf 'broker.sh: %s\n' "$*" >&2
-	exit 1
-}
-
-skip() {
-	printf 'skipped: %s\n' "$*" >&2
-	exit 77
-}
 
 full_version() {
 	case $1 in
@@ -57,116 +41,24 @@ full_version() {
 	esac
 }
 
-need_java() {
-	local major
-	command -v java >/dev/null || skip "no java; docker/setup.sh --kafka installs it"
-	major=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p')
-	[[ ${major:-0} -ge 17 ]] || skip "java is version '${major}', brokers need 17 or later"
+install() { # VERSION
+	fetch "kafka-$1" copy-dependencies -f "$here/pom.xml" -DincludeScope=runtime -Dkafka.version="$1"
 }
 
-# install VERSION: into $CACHE/kafka-VERSION. A lock, so that two at once end with one download.
-install() {
-	local version=$1 jars=$CACHE/kafka-$1
-	need_java
-	[[ -d $jars ]] && return
-	command -v mvn >/dev/null || skip "no Maven to fetch Kafka $version; docker/setup.sh --kafka installs it"
-	mkdir -p "$CACHE"
-	(
-		flock 9
-		[[ -d $jars ]] && exit 0
-		rm -rf "$jars.new"
-		if ! mvn -B -q -f "$here/pom.xml" \
-			org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
-			-DincludeScope=runtime -DoutputDirectory="$jars.new" -Dkafka.version="$version" \
-			>"$jars.log" 2>&1 9>&-; then
-			skip "Maven cannot resolve Kafka $version: $(grep -m1 -o 'Could not.*' "$jars.log" || echo "see $jars.log")"
-		fi
-		mv "$jars.new" "$jars"
-	) 9>"$CACHE/lock"
-}
-
-# ---- one broker
-
-alive() { # NODE
-	local pid
-	pid=$(cat "$dir/node-$1.pid" 2>/dev/null) || return 1
-	grep -qsxzF "$dir/node-$1.properties" "/proc/$pid/cmdline"
-}
-
-signal() { # NAME NODE: whether there was one to signal
-	alive "$2" && kill -s "$1" "$(cat "$dir/node-$2.pid")" 2>/dev/null
-}
-
-# ended NODE SECONDS: waits for it.
-ended() {
-	local deadline=$((SECONDS + $2))
-	while alive "$1"; do
-		[[ $SECONDS -lt $deadline ]] || return 1
-		sleep 0.05
-	done
-}
-
-log_size() { # NODE
-	stat -c %s "$dir/node-$1.log" 2>/dev/null || echo 0
-}
-
-# launch NODE: appends to its log. Client compiler and serial collector: starts sooner, needs less memory.
-launch() {
-	setsid java "-Xmx${KAFKA_HEAP_MB}m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -XX:+ExitOnOutOfMemoryError \
-		-Xshare:auto -Djava.awt.headless=true -Dorg.slf4j.simpleLogger.showDateTime=true \
+# Client compiler and serial collector: a broker starts sooner with them and needs less memory.
+launch_node() { # NODE
+	launch "node-$1" java "-Xmx${KAFKA_HEAP_MB}m" -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
+		-XX:+ExitOnOutOfMemoryError -Djava.awt.headless=true -Dorg.slf4j.simpleLogger.showDateTime=true \
 		-Dorg.slf4j.simpleLogger.dateTimeFormat='HH:mm:ss.SSS' -Dorg.slf4j.simpleLogger.showThreadName=false \
-		-cp "$CACHE/kafka-$KAFKA_VERSION/*" kafka.Kafka "$dir/node-$1.properties" \
-		</dev/null >>"$dir/node-$1.log" 2>&1 &
-	echo $! >"$dir/node-$1.pid"
-	disown $!
-	for _ in $(seq 100); do # until the fork has become java, or has died
-		alive "$1" && break
-		sleep 0.02
-	done
+		-cp "$CACHE/kafka-$KAFKA_VERSION/*" kafka.Kafka "$dir/node-$1.properties"
 }
 
-# serving NODE OFFSET: waits until its log, from OFFSET on, says that it serves; false when it ended instead.
-# The broker writes that line once the controller lets it take part.
+# serving NODE OFFSET: a broker says so once the controller lets it take part.
 serving() {
-	local deadline=$((SECONDS + START_SECONDS))
-	until grep -q 'Kafka Server started' < <(tail -c "+$(($2 + 1))" "$dir/node-$1.log"); do
-		if ! alive "$1" || [[ $SECONDS -ge $deadline ]]; then
-			return 1
-		fi
-		sleep 0.1
-	done
-}
-
-# ---- ports
-
-# free_ports COUNT: in the array ports, all different, none in use.
-free_ports() {
-	local low port
-	read -r low _ </proc/sys/net/ipv4/ip_local_port_range
-	ports=()
-	while [[ ${#ports[@]} -lt $1 ]]; do
-		port=$((low > 20000 ? 12000 + (RANDOM * 32768 + RANDOM) % (low - 12000) : 20000 + RANDOM))
-		if [[ " ${ports[*]} " != *" $port "* ]] && ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-			ports+=("$port")
-		fi
-	done
+	said "node-$1" "$2" 'Kafka Server started'
 }
 
 # ---- start
-
-# certificates: a CA of our own, and one certificate for all nodes, as PEM, which brokers read since 2.7.
-certificates() {
-	local ssl=$dir/ssl
-	mkdir -p "$ssl"
-	{
-		openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj '/CN=sluice test CA' \
-			-keyout "$ssl/ca.key" -out "$ssl/ca.pem"
-		openssl req -new -newkey rsa:2048 -nodes -subj '/CN=127.0.0.1' -keyout "$ssl/node.key" -out "$ssl/node.csr"
-		openssl x509 -req -in "$ssl/node.csr" -CA "$ssl/ca.pem" -CAkey "$ssl/ca.key" -CAcreateserial -days 2 \
-			-extfile <(echo 'subjectAltName=IP:127.0.0.1,DNS:localhost') -out "$ssl/node.crt"
-	} >"$ssl/log" 2>&1 || die "openssl cannot make certificates: $(tail -1 "$ssl/log")"
-	cat "$ssl/node.key" "$ssl/node.crt" "$ssl/ca.pem" >"$ssl/node.pem"
-}
 
 properties() { # NODE
 	local node=$1 replicas=$nodes isr=1 listeners advertised map voters='' other property
@@ -276,17 +168,14 @@ write_env() {
 	mv "$dir/env.new" "$dir/env"
 }
 
-random_word() {
-	od -An -N12 -tx1 /dev/urandom | tr -d ' \n'
-}
-
 # try: ports, properties, storage, processes; false when a broker ended before it served.
 try() {
-	local cluster node offset
+	local cluster node
 	local -a ports scram=()
 	free_ports $((4 * nodes))
 	cluster=S$(od -An -N10 -tx1 /dev/urandom | tr -d ' \n')A # 22 characters of base64url, as Kafka wants
 	if [[ $sasl == yes ]]; then
+		certificates
 		scram=(--add-scram "SCRAM-SHA-512=[name=sluice,password=$password]"
 			--add-scram "SCRAM-SHA-512=[name=limited,password=$limited]")
 	fi
@@ -300,7 +189,7 @@ try() {
 		java_tool kafka.tools.StorageTool format --ignore-formatted -t "$cluster" -c "$dir/node-$node.properties" \
 			"${scram[@]}" >"$dir/format.log" 2>&1 ||
 			die "the storage of node $node cannot be formatted: $(grep -v '^$' "$dir/format.log" | tail -1)"
-		launch "$node"
+		launch_node "$node"
 	done
 	for ((node = 1; node <= nodes; node++)); do
 		serving "$node" 0 || return 1
@@ -314,31 +203,30 @@ start() {
 	install "$KAFKA_VERSION"
 	KAFKA_HEAP_MB=$((nodes == 1 ? 384 : 320))
 	password=$(random_word) limited=$(random_word)
-	if [[ $sasl == yes ]]; then
-		certificates
-	fi
+	trap remove EXIT # whatever ends this early
 	for attempt in 1 2 3; do
 		if try; then
 			write_env
+			trap - EXIT
 			return
 		fi
 		for ((node = 1; node <= nodes; node++)); do
-			alive "$node" || tail -n 5 "$dir/node-$node.log" >&2
+			alive "node-$node" || tail -n 5 "$dir/node-$node.log" >&2
 		done
 		grep -qs 'Address already in use' "$dir"/node-*.log || attempt=3
-		remove
 		[[ $attempt -lt 3 ]] || die "the brokers did not start; their logs are '$dir/node-*.log'"
+		remove
 	done
 }
 
 # remove: also where start was cut off before it wrote env.
 remove() {
 	local file node
+	bash "$here/registry.sh" stop "$dir"
 	for file in "$dir"/node-*.pid; do
 		[[ -e $file ]] || continue
 		node=${file##*/node-} node=${node%.pid}
-		signal KILL "$node" || true
-		ended "$node" 30 || die "node $node does not end; its process is $(cat "$file")"
+		finish "node-$node"
 		rm -rf "$dir/node-$node" "$dir/node-$node.properties" "$file"
 	done
 	rm -rf "$dir/ssl" "$dir/env" "$dir/format.log"
@@ -359,13 +247,12 @@ node_of() { # ARGUMENT: checked, in node
 
 restart() {
 	local offset
-	if signal TERM "$node"; then
-		signal CONT "$node" || true
-		ended "$node" 30 || signal KILL "$node" || true
-		ended "$node" 30 || die "node $node does not end"
+	if signal TERM "node-$node"; then
+		signal CONT "node-$node" || true
+		ended "node-$node" 30 || finish "node-$node"
 	fi
-	offset=$(log_size "$node")
-	launch "$node"
+	offset=$(log_size "node-$node")
+	launch_node "$node"
 	sed -i "s/^KAFKA_PID_$node=.*/KAFKA_PID_$node=$(cat "$dir/node-$node.pid")/" "$dir/env"
 	serving "$node" "$offset" || die "node $node does not start again: $(tail -n 1 "$dir/node-$node.log")"
 }
@@ -396,9 +283,7 @@ case $command in
 	;;
 install) shift ;;
 start | stop | kill | restart | pause | resume | tool | acl)
-	[[ -n ${2:-} ]] || die "$command: no DIR given"
-	dir=$(realpath -m -- "$2")
-	[[ $dir != *[[:space:]\"\\]* ]] || die "DIR '$dir' has a space, quote or backslash, which the brokers' files cannot hold"
+	the_dir "${2:-}"
 	shift 2
 	;;
 *) die "unknown command '$command'; known: install start stop kill restart pause resume tool acl --help" ;;
@@ -433,6 +318,9 @@ install | start)
 		esac
 		shift
 	done
+	if [[ -n $behind && ! $behind =~ ^[0-9]+(,[0-9]+){$((nodes - 1))}$ ]]; then
+		die "--behind '$behind' wants $nodes port(s), with commas between"
+	fi
 	if [[ $command == install ]]; then
 		install "$KAFKA_VERSION"
 	else
@@ -445,12 +333,12 @@ kill | restart | pause | resume)
 	node_of "${1:-}"
 	case $command in
 	kill)
-		signal KILL "$node" || die "node $node does not run"
-		ended "$node" 30 || die "node $node does not end"
+		alive "node-$node" || die "node $node does not run"
+		finish "node-$node"
 		;;
 	restart) restart ;;
-	pause) signal STOP "$node" || die "node $node does not run" ;;
-	resume) signal CONT "$node" || die "node $node does not run" ;;
+	pause) signal STOP "node-$node" || die "node $node does not run" ;;
+	resume) signal CONT "node-$node" || die "node $node does not run" ;;
 	esac
 	;;
 tool)
