@@ -144,12 +144,6 @@ static bool set(rd_kafka_conf_t *conf, const char *name, const char *value, stru
 	return sl_error_set(e, SL_STOP, "cannot set librdkafka's '%s': %s", name, text);
 }
 
-/* Below 2.10 a commit during a cooperative rebalance can lose the assignment (librdkafka #4059). */
-static const char *assignor(void)
-{
-	return rd_kafka_version() >= 0x020a0000 ? "cooperative-sticky" : "range";
-}
-
 static bool set_all(struct sl_kafka *k, rd_kafka_conf_t *conf, rd_kafka_type_t type, const char *const *settings,
 		    struct sl_error *e)
 {
@@ -167,8 +161,7 @@ static bool set_all(struct sl_kafka *k, rd_kafka_conf_t *conf, rd_kafka_type_t t
 		return false;
 	/* A fetch must have room for the largest batch, and need not be larger than what is read ahead. */
 	snprintf(number, sizeof number, "%" PRId64, most > 16 << 20 ? most : 16 << 20);
-	if (type == RD_KAFKA_CONSUMER &&
-	    (!set(conf, "partition.assignment.strategy", assignor(), e) || !set(conf, "fetch.max.bytes", number, e)))
+	if (type == RD_KAFKA_CONSUMER && !set(conf, "fetch.max.bytes", number, e))
 		return false;
 	for (size_t i = 0; i < def->property_count; i++)
 		if (!set_property(conf, &def->properties[i], e))

@@ -1,0 +1,246 @@
+/* admin.c -- what is asked of the brokers beside reading and writing: ends of partitions, offsets of groups, letting
+ * records go, a setting. (Making and comparing topics: topics.c.)
+ *
+ * Two ends. A consumer is told of a partition's end by its isolation level: read_committed gets the last
+ * stable offset, where the first open transaction begins; read_uncommitted the high watermark. So there are two
+ * handles, k->admin and k->raw_ends.
+ *
+ * Stable offsets. A group's offset that a transaction has sent and not yet committed is neither there nor not: the
+ * broker says UNSTABLE_OFFSET_COMMIT, and we ask again until it is decided, at the latest when the brokers
+ * abort it (transaction.timeout.ms).
+ *
+ * Threads: any; nothing is kept between calls. */
+#include "admin.h"
+
+#include <assert.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define ANSWER_MS 10000
+#define SLICE_MS 100
+#define ENDS_MS 5000
+#define STABLE_NS INT64_C(30000000000)
+
+/* -- asking ---------------------------------------------------------------------------------- */
+
+void sl_ask_begin(struct sl_ask *a, struct sl_kafka *k, rd_kafka_admin_op_t op)
+{
+	char text[200];
+	rd_kafka_resp_err_t code;
+
+	*a = (struct sl_ask){ .k = k, .queue = rd_kafka_queue_new(k->admin) };
+	a->options = rd_kafka_AdminOptions_new(k->admin, op);
+	code = rd_kafka_AdminOptions_set_request_timeout(a->options, ANSWER_MS, text, sizeof text);
+	assert(!code);
+}
+
+bool sl_ask_answer(struct sl_ask *a, struct sl_error *e, const char *what, ...)
+{
+	char task[SL_ID_MAX + 100];
+	va_list args;
+
+	va_start(args, what);
+	vsnprintf(task, sizeof task, what, args);
+	va_end(args);
+	while (!(a->event = rd_kafka_queue_poll(a->queue, SLICE_MS))) {
+		rd_kafka_poll(a->k->admin, 0);
+		if (sl_kafka_stopping(a->k))
+			return sl_error_set(e, SL_RETRY, "cannot %s: stopped while waiting for the answer", task);
+	}
+	rd_kafka_poll(a->k->admin, 0);
+	if (rd_kafka_event_error(a->event))
+		return sl_kafka_failed(a->k, e, rd_kafka_event_error(a->event), rd_kafka_event_error_string(a->event),
+				       "%s", task);
+	sl_kafka_answered(a->k);
+	return true;
+}
+
+void sl_ask_end(struct sl_ask *a)
+{
+	if (a->event)
+		rd_kafka_event_destroy(a->event);
+	rd_kafka_AdminOptions_destroy(a->options);
+	rd_kafka_queue_destroy(a->queue);
+	*a = (struct sl_ask){ 0 };
+}
+
+/* -- ends -------------------------------------------------------------------------------------- */
+
+bool sl_kafka_ends(struct sl_kafka *k, const char *topic, int32_t partition, bool committed, int64_t *start,
+		   int64_t *end, struct sl_error *e)
+{
+	rd_kafka_t *rk = committed ? k->admin : k->raw_ends;
+	rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(rk, topic, partition, start, end, ENDS_MS);
+
+	rd_kafka_poll(rk, 0);
+	if (code)
+		return sl_kafka_failed(k, e, code, NULL, "look where topic '%s' [%d] ends", topic, (int)partition);
+	sl_kafka_answered(k);
+	return true;
+}
+
+/* -- offsets of a group ------------------------------------------------------------------------- */
+
+static void no_offsets(int32_t count, int64_t *offsets)
+{
+	for (int32_t p = 0; p < count; p++)
+		offsets[p] = -1;
+}
+
+/* One answer; *unstable: a transaction is undecided, ask again. */
+static bool read_offsets(struct sl_ask *a, const char *group, const char *topic, int32_t count, int64_t *offsets,
+			 bool *unstable, struct sl_error *e)
+{
+	const rd_kafka_topic_partition_list_t *list;
+	const rd_kafka_group_result_t **groups;
+	const rd_kafka_error_t *error;
+	rd_kafka_resp_err_t code;
+	size_t n;
+
+	groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
+		rd_kafka_event_ListConsumerGroupOffsets_result(a->event), &n);
+	assert(n == 1);
+	error = rd_kafka_group_result_error(groups[0]);
+	code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
+	*unstable = code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT;
+	if (code == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND || *unstable)
+		return true;
+	if (code)
+		return sl_kafka_failed(a->k, e, code, rd_kafka_error_string(error), "read the offsets of group '%s'",
+				       group);
+	list = rd_kafka_group_result_partitions(groups[0]);
+	for (int i = 0; i < list->cnt; i++) {
+		const rd_kafka_topic_partition_t *p = &list->elems[i];
+
+		if (p->err == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT)
+			*unstable = true;
+		else if (p->err)
+			return sl_kafka_failed(a->k, e, p->err, NULL, "read the offset of group '%s' in '%s' [%d]",
+					       group, topic, (int)p->partition);
+		if (p->partition >= 0 && p->partition < count && p->offset >= 0)
+			offsets[p->partition] = p->offset;
+	}
+	return true;
+}
+
+static bool ask_offsets(struct sl_kafka *k, const char *group, const char *topic, int32_t count, int64_t *offsets,
+			bool *unstable, struct sl_error *e)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+	rd_kafka_ListConsumerGroupOffsets_t *request;
+	rd_kafka_error_t *error;
+	struct sl_ask a;
+	bool ok;
+
+	for (int32_t p = 0; p < count; p++)
+		rd_kafka_topic_partition_list_add(list, topic, p);
+	request = rd_kafka_ListConsumerGroupOffsets_new(group, list);
+	sl_ask_begin(&a, k, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
+	error = rd_kafka_AdminOptions_set_require_stable_offsets(a.options, 1);
+	assert(!error);
+	rd_kafka_ListConsumerGroupOffsets(k->admin, &request, 1, a.options, a.queue);
+	no_offsets(count, offsets);
+	ok = sl_ask_answer(&a, e, "read the offsets of group '%s'", group) &&
+	     read_offsets(&a, group, topic, count, offsets, unstable, e);
+	sl_ask_end(&a);
+	rd_kafka_ListConsumerGroupOffsets_destroy(request);
+	rd_kafka_topic_partition_list_destroy(list);
+	return ok;
+}
+
+bool sl_kafka_offsets(struct sl_kafka *k, const char *group, const char *topic, int32_t count, int64_t *offsets,
+		      struct sl_error *e)
+{
+	int64_t begun = sl_monotonic_ns();
+	bool unstable;
+
+	for (;;) {
+		if (!ask_offsets(k, group, topic, count, offsets, &unstable, e))
+			return false;
+		if (!unstable)
+			return true;
+		if (sl_kafka_stopping(k) || sl_monotonic_ns() - begun > STABLE_NS)
+			return sl_error_set(e, SL_RETRY,
+					    "cannot read the offsets of group '%s': a transaction with new ones is not "
+					    "decided yet",
+					    group);
+		rd_kafka_poll(k->admin, SLICE_MS);
+	}
+}
+
+/* -- letting go ---------------------------------------------------------------------------------- */
+
+bool sl_kafka_purge(struct sl_kafka *k, const char *topic, int32_t partition, int64_t offset, struct sl_error *e)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	const rd_kafka_topic_partition_list_t *results;
+	rd_kafka_DeleteRecords_t *request;
+	struct sl_ask a;
+	bool ok;
+
+	rd_kafka_topic_partition_list_add(list, topic, partition)->offset = offset;
+	request = rd_kafka_DeleteRecords_new(list);
+	sl_ask_begin(&a, k, RD_KAFKA_ADMIN_OP_DELETERECORDS);
+	rd_kafka_DeleteRecords(k->admin, &request, 1, a.options, a.queue);
+	ok = sl_ask_answer(&a, e, "purge topic '%s' [%d]", topic, (int)partition);
+	if (ok) {
+		results = rd_kafka_DeleteRecords_result_offsets(rd_kafka_event_DeleteRecords_result(a.event));
+		if (results->cnt != 1 || results->elems[0].err)
+			ok = sl_kafka_failed(k, e,
+					     results->cnt == 1 ? results->elems[0].err : RD_KAFKA_RESP_ERR_UNKNOWN,
+					     NULL, "purge topic '%s' [%d]", topic, (int)partition);
+	}
+	sl_ask_end(&a);
+	rd_kafka_DeleteRecords_destroy(request);
+	rd_kafka_topic_partition_list_destroy(list);
+	return ok;
+}
+
+/* -- a setting ------------------------------------------------------------------------------------- */
+
+const char *sl_config_value(const rd_kafka_ConfigResource_t *of, const char *name)
+{
+	size_t n;
+	const rd_kafka_ConfigEntry_t **entries = rd_kafka_ConfigResource_configs(of, &n);
+
+	for (size_t i = 0; i < n; i++)
+		if (strcmp(rd_kafka_ConfigEntry_name(entries[i]), name) == 0)
+			return rd_kafka_ConfigEntry_value(entries[i]);
+	return NULL;
+}
+
+/* The milliseconds in the answer about one topic. */
+static bool read_retention(struct sl_ask *a, const char *topic, int64_t *ms, struct sl_error *e)
+{
+	size_t n;
+	const rd_kafka_ConfigResource_t **of =
+		rd_kafka_DescribeConfigs_result_resources(rd_kafka_event_DescribeConfigs_result(a->event), &n);
+	rd_kafka_resp_err_t code = n == 1 ? rd_kafka_ConfigResource_error(of[0]) : RD_KAFKA_RESP_ERR_UNKNOWN;
+	const char *value;
+	char *end;
+
+	if (code)
+		return sl_kafka_failed(a->k, e, code, n == 1 ? rd_kafka_ConfigResource_error_string(of[0]) : NULL,
+				       "read the settings of topic '%s'", topic);
+	value = sl_config_value(of[0], "delete.retention.ms");
+	*ms = value ? strtoll(value, &end, 10) : -1;
+	if (!value || *end || *ms < 0)
+		return sl_error_set(e, SL_STOP, "topic '%s' has a delete.retention.ms of '%s', which is no number",
+				    topic, value ? value : "");
+	return true;
+}
+
+bool sl_kafka_delete_retention(struct sl_kafka *k, const char *topic, int64_t *ms, struct sl_error *e)
+{
+	rd_kafka_ConfigResource_t *request = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+	struct sl_ask a;
+	bool ok;
+
+	sl_ask_begin(&a, k, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
+	rd_kafka_DescribeConfigs(k->admin, &request, 1, a.options, a.queue);
+	ok = sl_ask_answer(&a, e, "read the settings of topic '%s'", topic) && read_retention(&a, topic, ms, e);
+	sl_ask_end(&a);
+	rd_kafka_ConfigResource_destroy(request);
+	return ok;
+}
