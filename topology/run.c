@@ -179,20 +179,6 @@ static void back_off(struct sl_scheduler *s, struct sl_unit *u)
 	sl_cond_signal(&s->main);
 }
 
-/* True: a table is not what it was when the unit pinned it. Publishing changes the table first and then
- * wakes under the lock, so one of the two is seen. */
-static bool table_moved(const struct sl_unit *u)
-{
-	for (size_t i = 0; i < u->task_count; i++) {
-		const struct sl_task *t = &u->tasks[i];
-
-		for (size_t k = 0; t->step->op->tables && t->step->op->tables[k]; k++)
-			if (sl_table_now(u->rt->topics[t->step->tables[k]].table) != t->table_versions[k])
-				return true;
-	}
-	return false;
-}
-
 static void settle(struct sl_scheduler *s, struct sl_unit *u, enum sl_step_result r)
 {
 	u->wait[0] = 0;
@@ -204,7 +190,7 @@ static void settle(struct sl_scheduler *s, struct sl_unit *u, enum sl_step_resul
 	} else if (r == SL_STEP_WAITING) {
 		snprintf(u->wait, sizeof u->wait, "%.255s", u->error.text);
 		u->not_before_ns = sl_monotonic_ns() + LOOK_AGAIN_MS * 1000000LL;
-		u->woken |= table_moved(u);
+		u->woken |= sl_unit_table_moved(u);
 		rest(s, u, WAITING);
 	} else if (sl_unit_staged(u)) {
 		u->state = COMMITTING;

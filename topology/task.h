@@ -123,6 +123,9 @@ static inline bool sl_unit_staged(const struct sl_unit *u)
 	return u->begun && u->position != u->committed;
 }
 size_t sl_unit_staged_bytes(const struct sl_unit *u);
+/* True: a table is not what it was when the unit pinned it. Publishing changes the table first and then wakes, so who
+ * looks before it waits misses nothing. */
+bool sl_unit_table_moved(const struct sl_unit *u);
 
 /* task.c, for unit.c: a dead letter for an input record that no operator saw; end an open scan. */
 void sl_task_dead_record(struct sl_task *t, const struct sl_record *record, const char *reason);

@@ -55,6 +55,18 @@ static void pin(struct sl_unit *u)
 	sl_buf_release(&stamp);
 }
 
+bool sl_unit_table_moved(const struct sl_unit *u)
+{
+	for (size_t i = 0; i < u->task_count; i++) {
+		const struct sl_task *t = &u->tasks[i];
+
+		for (size_t k = 0; t->step->op->tables && t->step->op->tables[k]; k++)
+			if (sl_table_now(u->rt->topics[t->step->tables[k]].table) != t->table_versions[k])
+				return true;
+	}
+	return false;
+}
+
 /* Add the CPU time that this thread has used since `since_ns`. */
 static void spent(_Atomic int64_t *to, int64_t since_ns)
 {
