@@ -8,7 +8,9 @@
  *     transaction.c  one transactional producer: produce, offsets, commit, and every way it can end
  *     follow.c       tables and rt->meta kept up with their topics
  *     restore.c      the state of a task from its changelog and memo
- *     member.c       one member of a step's consumer group: a thread with a consumer and a producer
+ *     member.c       one member of a step's consumer group: a thread with a consumer and a producer; with assign.c,
+ *                    play.c and inbox.c, see member.h
+ *     group.c        a consumer of a group
  *     run.c          all members of a process, the leader's duties, knowing when all is done
  *     stream.c       the table of functions of ../stream.h; open, ends, counts, progress
  *     reader.c       committed records for commands and trainings
@@ -253,7 +255,7 @@ struct sl_member_state {
 	const struct sl_step *step;
 	const char *state; /* starting, quiet, running, committing, calls, waiting, restoring, backoff, failed */
 	char wait[256];
-	size_t tasks;
+	size_t tasks, waiting; /* waiting: for a table */
 	bool failed;       /* SL_STOP: error says what */
 	bool only_waiting; /* every task is at its end or waits for a table */
 	struct sl_error error;
