@@ -422,27 +422,29 @@ const struct sl_decoder *sl_registry_decoder(struct sl_registry *r, int32_t id, 
 
 /* -- Life ----------------------------------------------------------------------------- */
 
-/* The address without what follows; an address with a password in it is refused, because it is shown. */
+/* An address with a password in it is refused, because it is shown. */
 static bool check_url(const char *url, struct sl_error *e)
 {
 	CURLU *parts = curl_url();
-	char *user = NULL;
-	CURLUcode code;
+	char *scheme = NULL, *user = NULL;
+	bool good = false;
 
 	if (!parts)
 		sl_oom(0);
-	code = curl_url_set(parts, CURLUPART_URL, url, 0);
-	if (code != CURLUE_OK)
-		sl_error_set(e, SL_STOP, "registry.url is no http or https address: %s", curl_url_strerror(code));
-	else if (curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_OK) {
-		code = CURLUE_USER_NOT_ALLOWED;
+	if (curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
+	    curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK ||
+	    (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
+		sl_error_set(e, SL_STOP, "registry.url is no http or https address");
+	else if (curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_OK)
 		sl_error_set(
 			e, SL_STOP,
 			"registry.url holds a user or a password: say them as registry.user and registry.password");
-	}
+	else
+		good = true;
+	curl_free(scheme);
 	curl_free(user);
 	curl_url_cleanup(parts);
-	return code == CURLUE_OK;
+	return good;
 }
 
 struct sl_registry *sl_registry_open(const struct sl_registry_options *options, struct sl_error *e)
