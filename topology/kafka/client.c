@@ -186,6 +186,12 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 	sl_kafka_complain(k, code, reason);
 }
 
+static int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque)
+{
+	sl_kafka_statistics(*(struct sl_kafka **)opaque, rd_kafka_name(rk), json, size);
+	return 0; /* librdkafka frees it */
+}
+
 /* Failed connections (FAIL, ERROR) come to on_error too, once for all handles instead of once for each. CONFWARN says
  * that a consumer has no use for a producer's property, which is how kafka: is meant. */
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
@@ -214,6 +220,7 @@ rd_kafka_t *sl_kafka_client(struct sl_kafka *k, rd_kafka_type_t type, const char
 		prepare(conf, arg);
 	rd_kafka_conf_set_error_cb(conf, on_error);
 	rd_kafka_conf_set_log_cb(conf, on_log);
+	rd_kafka_conf_set_stats_cb(conf, on_statistics);
 	rd_kafka_conf_set_opaque(conf, arg ? arg : &k->self);
 	rk = rd_kafka_new(type, conf, text, sizeof text);
 	if (rk)

@@ -2,7 +2,8 @@
  *
  *     client.c       making librdkafka handles: properties, names, waiting for the brokers
  *     errors.c       what went wrong: verdicts, words, what the brokers complain about
- *     admin.c        topics made and compared, ends, committed offsets, purging
+ *     admin.c        ends, committed offsets, purging
+ *     topics.c       topics made and compared
  *     message.c      librdkafka messages to struct sl_record and back
  *     tail.c         reading partitions by assignment, past control records
  *     transaction.c  one transactional producer: produce, offsets, commit, and every way it can end
@@ -139,7 +140,7 @@ void sl_kafka_complain(struct sl_kafka *k, rd_kafka_resp_err_t code, const char 
 /* There is trouble that waiting does not cure (wrong password, unknown CA, TLS against plain): e says what. */
 bool sl_kafka_in_vain(struct sl_kafka *k, struct sl_error *e);
 
-/* -- admin.c ----------------------------------------------------------------------------- */
+/* -- topics.c ---------------------------------------------------------------------------- */
 
 /* Make the topics that are missing: those of the topology, changelogs, memos, meta. An existing one with other
  * settings (partitions, cleanup.policy, retention, max.message.bytes too small) is SL_STOP with the command that
@@ -147,6 +148,9 @@ bool sl_kafka_in_vain(struct sl_kafka *k, struct sl_error *e);
 bool sl_kafka_topics(struct sl_kafka *k, struct sl_error *e) SL_MUST_CHECK;
 /* The same as text, for `sluice plan`: a line per topic: exists, would be created with ..., differs: ... */
 bool sl_kafka_topics_plan(struct sl_kafka *k, struct sl_buf *text, struct sl_error *e) SL_MUST_CHECK;
+
+/* -- admin.c ----------------------------------------------------------------------------- */
+
 /* First offset kept and the end: the last stable offset (committed) or the high watermark. */
 bool sl_kafka_ends(struct sl_kafka *k, const char *topic, int32_t partition, bool committed, int64_t *start,
 		   int64_t *end, struct sl_error *e) SL_MUST_CHECK;
@@ -256,8 +260,8 @@ struct sl_member_state {
 	const char *state; /* starting, quiet, running, committing, calls, waiting, restoring, backoff, failed */
 	char wait[256];
 	size_t tasks, waiting; /* waiting: for a table */
-	bool failed;       /* SL_STOP: error says what */
-	bool only_waiting; /* every task is at its end or waits for a table */
+	bool failed;           /* SL_STOP: error says what */
+	bool only_waiting;     /* every task is at its end or waits for a table */
 	struct sl_error error;
 };
 void sl_member_state(struct sl_member *m, struct sl_member_state *to);
