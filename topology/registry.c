@@ -392,7 +392,9 @@ static const struct sl_decoder *fetch(struct sl_registry *r, int32_t id, struct 
 	snprintf(what, sizeof what, "find the schema %" PRId32, id);
 	if (!request(r, "GET", path, NULL, &status, &answer, e)) {
 		e->verdict = SL_RETRY;
-	} else if (status == 404 && error_code(answer) == 40403) {
+		return NULL;
+	}
+	if (status == 404 && error_code(answer) == 40403) {
 		sl_error_set(e, SL_STOP, "the schema registry '%s' has no schema %" PRId32, r->url, id);
 		keep_missing(r, id, e);
 	} else if (status == 200 && json_is_string(json_object_get(answer, "schema"))) {
@@ -403,6 +405,7 @@ static const struct sl_decoder *fetch(struct sl_registry *r, int32_t id, struct 
 		refused(r, status, answer, what, e);
 		e->verdict = SL_RETRY;
 	}
+	json_decref(answer);
 	return d;
 }
 
