@@ -3,6 +3,7 @@
 #
 #     docker/setup.sh          compiler, CMake and the libraries
 #     docker/setup.sh --fuzz   and clang with libFuzzer
+#     docker/setup.sh --kafka  and Java, Maven and Python, for tests on real brokers
 #     docker/setup.sh --dev    and clang-format, shellcheck, gdb
 #
 # It can be run again at any time: when nothing is missing it asks dpkg once and
@@ -63,17 +64,26 @@ install() {
 		die "apt-get could not install: ${want[*]} (Debian 12 and Ubuntu 24.04 with 'universe', or later, have them all)"
 }
 
+# Whether there is a Java that runs current brokers, from wherever it came.
+java_17() {
+	local major
+	major=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p') || return 1
+	[[ ${major:-0} -ge 17 ]]
+}
+
 fuzz=no
+kafka=no
 dev=no
 for arg in "$@"; do
 	case $arg in
 	--fuzz) fuzz=yes ;;
+	--kafka) kafka=yes ;;
 	--dev) dev=yes ;;
 	-h | --help)
 		usage
 		exit 0
 		;;
-	*) die "unknown option '$arg'; known: --fuzz --dev --help" ;;
+	*) die "unknown option '$arg'; known: --fuzz --kafka --dev --help" ;;
 	esac
 done
 
@@ -87,6 +97,12 @@ if [[ $fuzz == yes ]]; then
 	# libFuzzer is in the compiler-rt package of the clang that this distribution ships.
 	version=$(clang -dumpversion)
 	install "libclang-rt-${version%%.*}-dev"
+fi
+if [[ $kafka == yes ]]; then
+	install maven openssl python3-venv procps
+	if ! java_17; then
+		install default-jre-headless # 17 in Debian 12, later ones elsewhere
+	fi
 fi
 if [[ $dev == yes ]]; then
 	install clang-format shellcheck gdb

@@ -14,7 +14,8 @@
 #     stop      ends them, and what registry.sh started in DIR, and removes all but their logs, DIR/node-N.log
 #     kill      SIGKILL; restart: SIGTERM where it still runs, then again on the same ports and data;
 #               pause and resume: SIGSTOP and SIGCONT
-#     tool      a command-line class of Kafka, such as org.apache.kafka.tools.TopicCommand; knows the brokers
+#     tool      a command-line class of Kafka, such as org.apache.kafka.tools.TopicCommand, told where the brokers are;
+#               names are those of 4.x for 3.9 too
 #     acl       with --acl: grants the user 'limited' what the arguments name (--operation Read --topic t)
 #
 #     --sasl      a second listener, SASL_SSL with PLAIN and SCRAM-SHA-512, and a certificate authority for it
@@ -263,6 +264,18 @@ java_tool() { # CLASS ARGUMENT...
 }
 
 tool() { # CLASS ARGUMENT...
+	local class=$1
+	shift
+	# Where these were before 4.0.
+	case $KAFKA_VERSION,$class in
+	3.*,org.apache.kafka.tools.ConsoleProducer | 3.*,org.apache.kafka.tools.DumpLogSegments)
+		class=kafka.tools.${class##*.}
+		;;
+	3.*,org.apache.kafka.tools.AclCommand | 3.*,org.apache.kafka.tools.BrokerApiVersionsCommand)
+		class=kafka.admin.${class##*.}
+		;;
+	esac
+	set -- "$class" "$@"
 	case $1 in
 	kafka.tools.StorageTool | *.DumpLogSegments | *Performance) java_tool "$@" ;;
 	*)
@@ -348,11 +361,6 @@ tool)
 	;;
 acl)
 	load_env
-	if [[ $KAFKA_VERSION == 3.* ]]; then
-		class=kafka.admin.AclCommand
-	else
-		class=org.apache.kafka.tools.AclCommand
-	fi
-	tool "$class" --add --allow-principal User:limited "$@"
+	tool org.apache.kafka.tools.AclCommand --add --allow-principal User:limited "$@"
 	;;
 esac

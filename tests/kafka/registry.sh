@@ -36,9 +36,10 @@ up() {
 		said front 0 listening || return 1
 	fi
 	offset=$(log_size registry)
+	# WRITE_DELAY: what was answered is in the file, so that kill forgets nothing.
 	launch registry java -Xmx256m -XX:+UseSerialGC -XX:TieredStopAtLevel=1 \
 		-Dquarkus.http.host=127.0.0.1 -Dquarkus.http.port="$BACKEND" \
-		-Dquarkus.datasource.jdbc.url="jdbc:h2:file:$dir/registry/schemas" \
+		-Dquarkus.datasource.jdbc.url="jdbc:h2:file:$dir/registry/schemas;WRITE_DELAY=0" \
 		-jar "$CACHE/apicurio-$VERSION/apicurio-registry-app-$VERSION-runner.jar" "$dir/registry.properties"
 	said registry "$offset" 'Listening on: '
 }
