@@ -12,7 +12,7 @@
  *     member.c       one member of a step's consumer group: a thread with a consumer and a producer; with assign.c,
  *                    play.c and inbox.c, see member.h
  *     group.c        a consumer of a group
- *     run.c          all members of a process, the leader's duties, knowing when all is done
+ *     run.c          all members of a process, the leader's duties, knowing when all is done; with idle.c
  *     stream.c       the table of functions of ../stream.h; open, ends, counts, progress
  *     reader.c       committed records for commands and trainings
  *     output.c       what a unit's commit puts into a transaction
@@ -254,12 +254,14 @@ struct sl_member *sl_member_start(struct sl_kafka *k, const struct sl_step *step
 				  struct sl_error *e) SL_MUST_CHECK;
 /* Finish: commit what is staged, drain calls, leave the group. Ask all, then join all. */
 void sl_member_ask_stop(struct sl_member *m);
-void sl_member_join(struct sl_member *m);
+/* Its failure, or SL_OK. */
+struct sl_error sl_member_join(struct sl_member *m);
 struct sl_member_state {
 	const struct sl_step *step;
 	const char *state; /* starting, quiet, running, committing, calls, waiting, restoring, backoff, failed */
 	char wait[256];
 	size_t tasks, waiting; /* waiting: for a table */
+	uint64_t rounds;       /* how often it has looked around */
 	bool failed;           /* SL_STOP: error says what */
 	bool only_waiting;     /* every task is at its end or waits for a table */
 	struct sl_error error;

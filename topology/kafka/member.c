@@ -90,10 +90,11 @@ static void show_tasks(struct sl_member *m, struct sl_member_state *s)
 	for (size_t i = 0; i < m->task_count; i++) {
 		const struct sl_member_task *t = m->tasks[i];
 		bool quiet = t->state == SL_TASK_RUNNING && sl_task_at_end(t);
+		bool waits = t->state == SL_TASK_WAITING && !sl_unit_table_moved(t->unit);
 		const char *word = quiet ? "quiet" : words[t->state].word;
 
-		s->only_waiting &= quiet || t->state == SL_TASK_WAITING;
-		s->waiting += t->state == SL_TASK_WAITING;
+		s->only_waiting &= quiet || waits;
+		s->waiting += waits;
 		if (!quiet && words[t->state].weight > weight) {
 			weight = words[t->state].weight;
 			s->state = word;
@@ -114,6 +115,7 @@ void sl_member_show(struct sl_member *m, const char *state)
 		.step = m->step,
 		.state = "quiet",
 		.tasks = m->task_count,
+		.rounds = m->rounds,
 		.failed = m->failed,
 		.error = m->error,
 		.only_waiting = ready && m->not_before_ns <= sl_monotonic_ns(),
@@ -291,6 +293,7 @@ static void *run(void *arg)
 		if (sl_member_due(m) <= sl_monotonic_ns() && m->not_before_ns <= sl_monotonic_ns() && !m->failed)
 			sl_member_commit(m);
 		sl_member_part(m);
+		m->rounds++;
 		sl_member_show(m, NULL);
 		if (!busy && !m->failed)
 			rest(m);
@@ -359,9 +362,10 @@ void sl_member_ask_stop(struct sl_member *m)
 	sl_unlock(&m->lock);
 }
 
-void sl_member_join(struct sl_member *m)
+struct sl_error sl_member_join(struct sl_member *m)
 {
 	struct sl_kafka *k = m->k;
+	struct sl_error e;
 	size_t kept = 0;
 
 	sl_thread_join(m->thread);
@@ -371,5 +375,7 @@ void sl_member_join(struct sl_member *m)
 			k->members[kept++] = k->members[i];
 	k->member_count = kept;
 	sl_unlock(&k->lock);
+	e = m->error;
 	member_free(m);
+	return e;
 }

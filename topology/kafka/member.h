@@ -71,6 +71,7 @@ struct sl_member {
 	bool assigned; /* the group has said what is ours, if only that nothing is */
 	bool changed;  /* the consumer's assignment is not what the tasks want */
 	int64_t read_not_before_ns;
+	uint64_t rounds;
 	size_t turn; /* which task plays first */
 	bool failed; /* `error` ends the run */
 	struct sl_error error;

@@ -129,6 +129,10 @@ bool sl_member_play(struct sl_member *m)
 		if (!can_step(t))
 			continue;
 		before = t->unit->position;
+		if (t->state == SL_TASK_WAITING) { /* it may have nothing to wait for any more */
+			t->state = SL_TASK_RUNNING;
+			sl_member_show(m, NULL);
+		}
 		settle(t, play(t->unit));
 		any |= t->unit->position != before || pass_the_rest(t);
 	}
