@@ -101,6 +101,12 @@ static struct sl_runtime *open_runtime(const struct sl_topology *t, const struct
 	}
 }
 
+static bool stopped(void *arg)
+{
+	(void)arg;
+	return sl_command_stopped();
+}
+
 static int end_code(enum sl_run_end end, const struct sl_error *e)
 {
 	switch (end) {
@@ -175,14 +181,15 @@ static int run(void *self, const struct sl_texts *words)
 			.data = a->common.data,
 			.freeze = a->freeze,
 			.wait_for_brokers = true,
+			.stopped = stopped,
 			.only = only.at,
 			.only_count = only.count,
 		};
 
 		sl_command_catch_signals(NULL, NULL);
 		rt = open_runtime(t, &options, &e);
-		if (!rt) {
-			code = sl_command_failed(&e);
+		if (!rt) { /* asked to leave before there was anything to finish is no failure */
+			code = sl_command_stopped() ? SL_EXIT_OK : sl_command_failed(&e);
 		} else {
 			sl_command_catch_signals(stop, rt);
 			code = serve(a, t, rt);

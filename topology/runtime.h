@@ -35,7 +35,9 @@ struct sl_runtime_options {
 	struct sl_endpoint *(*endpoint)(void *arg, const struct sl_endpoint_def *def);
 	/* Called before every runtime call of an operator and every commit stage; true: it fails (RETRY). */
 	bool (*fault)(void *arg, const char *site);
-	void *arg; /* for both */
+	/* Asked while opening waits for brokers; true: give up. */
+	bool (*stopped)(void *arg);
+	void *arg; /* for all of them */
 };
 
 /* NULL on failure. `topology` is borrowed and outlives the runtime. A data folder in

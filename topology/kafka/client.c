@@ -294,7 +294,9 @@ void sl_kafka_disconnect(struct sl_kafka *k)
 
 bool sl_kafka_stopping(const struct sl_kafka *k)
 {
-	return k->rt && atomic_load(&k->rt->stop);
+	const struct sl_runtime *rt = k->rt;
+
+	return rt && (atomic_load(&rt->stop) || (rt->options.stopped && rt->options.stopped(rt->options.arg)));
 }
 
 /* What the brokers say about themselves; false: nothing yet. */
