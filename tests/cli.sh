@@ -104,6 +104,11 @@ run 2 run -t "$work/bad.yaml" --data "$data"; says "bad.yaml" err
 run 2 plan --set dedupe.nonsense=1; says "nonsense" err
 run 0 plan; says "pairs.curated" out
 run 0 plan --json; says '"' out
+kafka=(--set stream.kind=kafka --set stream.brokers=127.0.0.1:9)
+run 0 plan --offline "${kafka[@]}"; says "curate.dedupe.changelog" out
+run 1 plan "${kafka[@]}" --set kafka.acks=1; says "kafka.acks: Sluice sets it itself" err
+run 2 plan --set stream.brokers=127.0.0.1:9; says "is for stream.kind 'kafka'" err
+run 2 plan "${kafka[@]}" --set 'kafka.sasl.password=hunter2${'; says '--set kafka.sasl.password=***:' err
 
 echo "-- ingest"
 pairs 1 20 >"$work/chats.jsonl"
