@@ -189,7 +189,7 @@ try() {
 		properties "$node" >"$dir/node-$node.properties"
 		java_tool kafka.tools.StorageTool format --ignore-formatted -t "$cluster" -c "$dir/node-$node.properties" \
 			"${scram[@]}" >"$dir/format.log" 2>&1 ||
-			die "the storage of node $node cannot be formatted: $(grep -v '^$' "$dir/format.log" | tail -1)"
+			die "the storage of node $node cannot be formatted: $(grep -m1 'xception' "$dir/format.log" || tail -n 1 "$dir/format.log")"
 		launch_node "$node"
 	done
 	for ((node = 1; node <= nodes; node++)); do
@@ -228,9 +228,9 @@ remove() {
 		[[ -e $file ]] || continue
 		node=${file##*/node-} node=${node%.pid}
 		finish "node-$node"
-		rm -rf "$dir/node-$node" "$dir/node-$node.properties" "$file"
+		rm "$file"
 	done
-	rm -rf "$dir/ssl" "$dir/env" "$dir/format.log"
+	rm -rf "$dir"/node-[123] "$dir"/node-[123].properties "$dir"/{ssl,env,format.log}
 }
 
 # ---- a running one
