@@ -200,6 +200,12 @@ static double select_accuracy(struct sl_runtime *rt, const char *name, int64_t v
 	return result.model.count ? result.model.value : NAN;
 }
 
+/* What is announced follows from what was announced last: nobody else announces in between. */
+static bool guard(struct sl_runtime *rt, struct sl_error *e)
+{
+	return rt->stream->guard(rt, sl_text("models"), e);
+}
+
 /* Make a version folder known: champion, unless it is clearly worse on select. */
 static bool present(struct sl_runtime *rt, const struct sl_trainer_def *def, int64_t version, const char *reason,
 		    struct sl_prefix *gold, const struct errors *errors, struct sl_error *e)
@@ -207,9 +213,12 @@ static bool present(struct sl_runtime *rt, const struct sl_trainer_def *def, int
 	struct sl_examples eval = { gold, sl_prefix_rewind, sl_prefix_next };
 	struct sl_arena a = { 0 };
 	struct sl_model_record m = { 0 }, now = { 0 };
-	bool known = sl_training_latest(rt, def->name, &a, &m), done;
+	bool known, done;
 	double was, is;
 
+	if (!guard(rt, e))
+		return false;
+	known = sl_training_latest(rt, def->name, &a, &m);
 	done = sl_registry_describe(rt->models, def->name, version, &a, &now, e);
 	if (!done)
 		goto out;
@@ -363,9 +372,9 @@ static bool adopt(struct sl_runtime *rt, size_t which, int64_t latest, bool *ado
 	const struct sl_trainer_def *def = &rt->topology->trainers[which];
 	struct errors errors = { .def = def };
 	struct sl_prefix gold;
-	bool done = true;
+	bool done = latest == 0 || guard(rt, e);
 
-	*adopted = latest > 0 && !was_announced(rt, def->name, latest);
+	*adopted = done && latest > 0 && !was_announced(rt, def->name, latest);
 	if (*adopted) {
 		done = sl_prefix_open(&gold, rt, &def->gold, 1, e) && collect_errors(&errors, rt, latest, &gold, e) &&
 		       present(rt, def, latest, "found after a restart", &gold, &errors, e);
@@ -383,9 +392,9 @@ static bool announce_absent(struct sl_runtime *rt, const struct sl_trainer_def *
 {
 	struct sl_arena a = { 0 };
 	struct sl_model_record m = { 0 };
-	bool done = true;
+	bool done = guard(rt, e);
 
-	if (!sl_training_latest(rt, def->name, &a, &m)) {
+	if (done && !sl_training_latest(rt, def->name, &a, &m)) {
 		m = (struct sl_model_record){ .name = sl_text(def->name), .sequence = 1 };
 		m.reason = sl_text(
 			sl_arena_print(&a, "absent: %" PRId64 " of %" PRId64 " gold pairs, filter.without_gold is '%s'",
@@ -514,9 +523,10 @@ bool sl_runtime_promote(struct sl_runtime *rt, const char *model, int64_t versio
 	if (!done)
 		return false;
 	sl_lock(&rt->training->lock);
-	if (!sl_training_latest(rt, model, &a, &m))
+	done = guard(rt, e);
+	if (done && !sl_training_latest(rt, model, &a, &m))
 		done = sl_error_set(e, SL_STOP, "model '%s' has no version yet", model);
-	else if (version == 0 && m.previous == 0)
+	else if (done && version == 0 && m.previous == 0)
 		done = sl_error_set(e, SL_STOP, "model '%s' has no previous version to go back to", model);
 	if (done && version == 0)
 		version = m.previous;
