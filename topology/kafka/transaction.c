@@ -486,10 +486,10 @@ static enum sl_txn_end take_back(struct sl_txn *t, struct sl_error *e)
 {
 	int64_t began = sl_monotonic_ns();
 	rd_kafka_error_t *error = NULL;
-	rd_kafka_resp_err_t code = rd_kafka_fatal_error(t->rk, NULL, 0);
-	bool clean = false;
+	bool known = acknowledged(t), clean;
+	rd_kafka_resp_err_t code;
 
-	if (!code && acknowledged(t)) {
+	if (known) {
 		do {
 			if (error) {
 				rd_kafka_error_destroy(error);
@@ -499,13 +499,13 @@ static enum sl_txn_end take_back(struct sl_txn *t, struct sl_error *e)
 		} while (error && rd_kafka_error_is_retriable(error) &&
 			 rd_kafka_error_code(error) != RD_KAFKA_RESP_ERR__TIMED_OUT &&
 			 sl_monotonic_ns() - began < (int64_t)END_MS * NS_PER_MS);
-		clean = !error;
-		code = rd_kafka_fatal_error(t->rk, NULL, 0);
-		if (error) {
-			if (!code)
-				code = rd_kafka_error_code(error);
-			rd_kafka_error_destroy(error);
-		}
+	}
+	clean = known && !error;
+	code = rd_kafka_fatal_error(t->rk, NULL, 0);
+	if (error) {
+		if (!code)
+			code = rd_kafka_error_code(error);
+		rd_kafka_error_destroy(error);
 	}
 	if (is_fenced(code) && age_ms(t) < TRANSACTION_MS)
 		return fenced(t, e);
@@ -518,7 +518,12 @@ static enum sl_txn_end give_up(struct sl_txn *t, rd_kafka_resp_err_t code, struc
 {
 	enum sl_txn_end end = take_back(t, e);
 
-	return end == SL_TXN_ABORTED && !is_passing(code) ? SL_TXN_FAILED : end;
+	if (end != SL_TXN_ABORTED)
+		return end;
+	if (!is_passing(code))
+		return SL_TXN_FAILED;
+	e->verdict = SL_RETRY;
+	return SL_TXN_ABORTED;
 }
 
 /* Everything is acknowledged. False: *code and e say why not. */
