@@ -275,6 +275,8 @@ void kafka_read(const char *topic, int32_t partition, bool committed, struct kaf
 					 "false",
 					 "enable.partition.eof",
 					 "true",
+					 "fetch.wait.max.ms", /* until the end is told */
+					 "10",
 					 "isolation.level",
 					 committed ? "read_committed" : "read_uncommitted",
 					 NULL };

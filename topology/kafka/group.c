@@ -23,6 +23,9 @@ rd_kafka_t *sl_group_open(struct sl_kafka *k, const char *group, void (*prepare)
 		"true",
 		"statistics.interval.ms",
 		"5000",
+		/* A partition's end is told when a fetch came back empty: after this. */
+		"fetch.wait.max.ms",
+		"100",
 		NULL,
 	};
 

@@ -49,7 +49,7 @@ static void lead(struct run *r, bool leads)
 	if (leads != atomic_exchange(&r->k->leader, leads))
 		sl_log(SL_LOG_NOTE, NULL,
 		       leads ? "this process leads: it trains models and drops what was read"
-			     : "another process leads now");
+			     : "this process does not lead any more");
 }
 
 /* It reads nothing: being given the partition is all. */
