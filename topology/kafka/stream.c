@@ -21,6 +21,7 @@
 #include <time.h>
 
 #define PATIENCE_MS 15000
+#define SAY_NS INT64_C(3000000000)
 #define LAG_NS INT64_C(500000000) /* how long a progress stays true enough for status */
 
 /* What is committed and unread of a step's input, per partition. */
@@ -162,26 +163,28 @@ static bool meet(struct sl_kafka *k, struct sl_error *e)
 	return false;
 }
 
-/* Until it succeeds or cannot: what the brokers refuse for the moment is tried again within the patience. */
+/* Until it succeeds or cannot: what the brokers refuse for the moment is tried again within the patience. A topic that
+ * was just made has no leader for a moment, so only a refusal that lasts is worth a line. */
 static bool meet_patiently(struct sl_kafka *k, struct sl_error *e)
 {
-	const struct timespec pause = { .tv_nsec = 300000000 };
+	const struct timespec pause = { .tv_nsec = 100000000 };
 	bool for_ever = k->rt->options.wait_for_brokers;
-	int64_t until = sl_monotonic_ns() + PATIENCE_MS * INT64_C(1000000);
-	char said[sizeof e->text] = "";
+	int64_t begun = sl_monotonic_ns(), said = begun, now;
 
-	for (;;) {
-		if (sl_kafka_reach(k, for_ever ? 0 : PATIENCE_MS, e) && meet(k, e))
-			return true;
-		if (e->verdict == SL_STOP || sl_kafka_stopping(k) || (!for_ever && sl_monotonic_ns() > until))
-			break;
-		if (strcmp(said, e->text) != 0)
+	while (!sl_kafka_reach(k, for_ever ? 0 : PATIENCE_MS, e) || !meet(k, e)) {
+		now = sl_monotonic_ns();
+		if (e->verdict == SL_STOP || sl_kafka_stopping(k) ||
+		    (!for_ever && now - begun > PATIENCE_MS * INT64_C(1000000))) {
+			e->verdict = SL_STOP; /* SL_RETRY from open means: the folder is in use */
+			return false;
+		}
+		if (now - said > SAY_NS) {
 			sl_log(SL_LOG_NOTE, NULL, "trying again: %s", e->text);
-		memcpy(said, e->text, sizeof said);
+			said = now;
+		}
 		(void)nanosleep(&pause, NULL);
 	}
-	e->verdict = SL_STOP; /* SL_RETRY from open means: the folder is in use */
-	return false;
+	return true;
 }
 
 static bool kafka_open(struct sl_runtime *rt, struct sl_error *e)
