@@ -51,12 +51,14 @@ fetch() {
 	(
 		flock 9
 		[[ -d $CACHE/$name ]] && exit 0
-		rm -rf "$into"
-		cd "$CACHE" || exit 1 # Maven reads any pom.xml it stands beside
+		rm -rf "$into" "$into.work"
+		mkdir "$into.work"
+		cd "$into.work" || exit 1 # Maven reads any pom.xml it stands beside, and one goal leaves marks
 		if ! mvn -B -q "$MAVEN_PLUGIN:$goal" "$@" -DoutputDirectory="$into" >"$CACHE/$name.log" 2>&1 9>&-; then
 			skip "Maven cannot fetch $name: $(grep -m1 -o 'Could not[^>]*' "$CACHE/$name.log" || echo "see $CACHE/$name.log")"
 		fi
 		mv "$into" "$CACHE/$name"
+		rm -rf "$into.work"
 	) 9>"$CACHE/lock"
 }
 
