@@ -67,7 +67,9 @@ struct failure {
 struct sl_txn {
 	struct sl_kafka *k;
 	char id[SL_ID_MAX];
-	rd_kafka_t *rk;       /* NULL: the last one is gone, and no new one could be initialised yet */
+	rd_kafka_t *rk;            /* NULL: the last one is gone, and no new one could be initialised yet */
+	rd_kafka_topic_t **topics; /* of rk, met so far */
+	size_t topic_count, topic_capacity;
 	enum sl_txn_end told; /* without rk: what a new one lets us say about the last transaction */
 	bool open, fenced;
 	int64_t began_ns;
@@ -132,6 +134,8 @@ static bool is_passing(rd_kafka_resp_err_t code)
 
 static void drop(struct sl_txn *t)
 {
+	while (t->topic_count > 0)
+		rd_kafka_topic_destroy(t->topics[--t->topic_count]);
 	if (t->rk)
 		rd_kafka_destroy(t->rk); /* reports that are still to come die with it */
 	t->rk = NULL;
@@ -306,6 +310,7 @@ void sl_txn_close(struct sl_txn *t)
 	for (size_t i = 0; i < t->report_count; i++)
 		free(t->reports[i]);
 	free(t->reports);
+	free(t->topics);
 	rd_kafka_topic_partition_list_destroy(t->offsets);
 	free(t);
 }
@@ -327,6 +332,29 @@ static struct report *report_of(struct sl_txn *t, int64_t *last)
 	*r = (struct report){ .txn = t, .last = last };
 	t->reports[t->report_count++] = r;
 	return r;
+}
+
+/* librdkafka 2.0 looks for the leaders of a topic that it has not met at its next round, up to a second later; asked
+ * for metadata, it knows them at once. Nothing is made of an error here: messages wait, and report it. */
+static rd_kafka_topic_t *topic_of(struct sl_txn *t, const char *name)
+{
+	const struct rd_kafka_metadata *metadata;
+	rd_kafka_topic_t *topic;
+
+	for (size_t i = 0; i < t->topic_count; i++)
+		if (strcmp(rd_kafka_topic_name(t->topics[i]), name) == 0)
+			return t->topics[i];
+	topic = rd_kafka_topic_new(t->rk, name, NULL);
+	if (!topic)
+		return NULL;
+	if (t->topic_count == t->topic_capacity) {
+		t->topic_capacity = t->topic_capacity ? 2 * t->topic_capacity : 8;
+		t->topics = sl_realloc(t->topics, t->topic_capacity * sizeof *t->topics);
+	}
+	t->topics[t->topic_count++] = topic;
+	if (!rd_kafka_metadata(t->rk, 0, topic, &metadata, SLICE_MS))
+		rd_kafka_metadata_destroy(metadata);
+	return topic;
 }
 
 void sl_txn_begin(struct sl_txn *t)
@@ -354,20 +382,41 @@ void sl_txn_begin(struct sl_txn *t)
 	}
 }
 
+/* librdkafka does not take a message; where it says no more than that, all_arrived asks why. */
+static void refuse(struct sl_txn *t, rd_kafka_resp_err_t code, const char *topic, int32_t partition,
+		   const struct sl_record *r)
+{
+	struct failure *f = &t->failure;
+
+	t->closed = true;
+	if (code == RD_KAFKA_RESP_ERR__STATE || code == RD_KAFKA_RESP_ERR__FATAL || f->code)
+		return;
+	f->code = code;
+	f->partition = partition;
+	f->size_bytes = r->value.size + r->key.size + r->headers.size;
+	snprintf(f->topic, sizeof f->topic, "%s", topic);
+}
+
 void sl_txn_produce(struct sl_txn *t, const char *topic, int32_t partition, const struct sl_record *r, int64_t *last)
 {
 	rd_kafka_headers_t *headers;
 	rd_kafka_resp_err_t code;
 	struct report *report;
+	rd_kafka_topic_t *rkt;
 
 	assert(t->open);
 	if (!t->rk || t->fenced || t->closed)
 		return;
+	rkt = topic_of(t, topic);
+	if (!rkt) {
+		refuse(t, rd_kafka_last_error(), topic, partition, r);
+		return;
+	}
 	report = report_of(t, last);
 	headers = sl_message_headers(r->headers);
 	for (;;) {
 		code = rd_kafka_producev(
-			t->rk, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition),
+			t->rk, RD_KAFKA_V_RKT(rkt), RD_KAFKA_V_PARTITION(partition),
 			RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_KEY(r->key.data, r->key.size),
 			RD_KAFKA_V_VALUE((void *)(uintptr_t)r->value.data, r->value.size), RD_KAFKA_V_HEADERS(headers),
 			RD_KAFKA_V_TIMESTAMP(r->time_ms), RD_KAFKA_V_OPAQUE(report), RD_KAFKA_V_END);
@@ -382,13 +431,7 @@ void sl_txn_produce(struct sl_txn *t, const char *topic, int32_t partition, cons
 	}
 	if (headers)
 		rd_kafka_headers_destroy(headers);
-	t->closed = true;
-	if (code == RD_KAFKA_RESP_ERR__STATE || code == RD_KAFKA_RESP_ERR__FATAL || t->failure.code)
-		return;
-	t->failure.code = code;
-	t->failure.partition = partition;
-	t->failure.size_bytes = r->value.size + r->key.size + r->headers.size;
-	snprintf(t->failure.topic, sizeof t->failure.topic, "%s", topic);
+	refuse(t, code, topic, partition, r);
 }
 
 void sl_txn_offset(struct sl_txn *t, const char *topic, int32_t partition, int64_t next)
