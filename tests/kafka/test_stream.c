@@ -21,9 +21,18 @@ struct world {
 	struct sl_runtime *rts[3];
 };
 
+/* Where a commit of a command fails; NULL: nowhere. */
+static const char *fault_site;
+
+static bool fault(void *arg, const char *site)
+{
+	(void)arg;
+	return fault_site && strcmp(site, fault_site) == 0;
+}
+
 static struct sl_runtime *open_process(struct world *w, size_t which, struct sl_error *e)
 {
-	struct sl_runtime_options options = { .data = w->folders[which] };
+	struct sl_runtime_options options = { .data = w->folders[which], .fault = fault };
 
 	if (!w->folders[which][0]) {
 		snprintf(w->folders[which], sizeof w->folders[which], "/tmp/sluice-stream-XXXXXX");
@@ -443,6 +452,32 @@ static void a_guard_that_was_let_go_commits_nothing(void **unused)
 	close_world(&w);
 }
 
+/* The brokers did not say how a commit ended: what is in meta does. */
+static void an_unknown_outcome_is_looked_up(void **unused)
+{
+	struct world w;
+	struct sl_error e = { 0 };
+	struct sl_record out[2] = { record("a", "one"), record("b", "two") };
+	struct sl_buf frames = { 0 };
+	int topic;
+
+	(void)unused;
+	open_world(&w, 1);
+	topic = topic_of(&w, "pairs.gold");
+	for (int round = 0; round < 2; round++) {
+		fault_site = "commit.answer";
+		must(sl_runtime_append(w.rts[0], topic, out, 2, &e), &e);
+		fault_site = "commit.lost";
+		assert_false(sl_runtime_append(w.rts[0], topic, out, 2, &e));
+		says(&e, SL_RETRY, "was not written");
+		fault_site = NULL;
+		assert_int_equal(w.rts[0]->stream->records(w.rts[0], topic), 2 * (round + 1));
+	}
+	assert_int_equal(fetch_all(w.rts[0], topic, &frames), 4);
+	sl_buf_release(&frames);
+	close_world(&w);
+}
+
 /* -- units ------------------------------------------------------------------------------------------ */
 
 static void put_output(struct sl_unit *u, int topic, int32_t partition, const struct sl_record *r)
@@ -649,6 +684,7 @@ int main(void)
 		cmocka_unit_test(two_processes_ingest_one_file_once),
 		cmocka_unit_test(a_guard_that_was_taken_over_commits_nothing),
 		cmocka_unit_test(a_guard_that_was_let_go_commits_nothing),
+		cmocka_unit_test(an_unknown_outcome_is_looked_up),
 		cmocka_unit_test(a_commit_sends_outputs_changelog_and_counts),
 		cmocka_unit_test(answers_are_durable_before_they_are_used),
 		cmocka_unit_test(progress_is_the_group_s),

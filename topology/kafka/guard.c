@@ -276,6 +276,17 @@ static bool conclude(struct sl_kafka *k, struct sl_guard *g, const struct sl_wri
 	return false;
 }
 
+/* Commit. Tests lose the transaction or the answer here. */
+static enum sl_txn_end end_of(struct sl_kafka *k, struct sl_guard *g, struct sl_error *e)
+{
+	enum sl_txn_end end;
+
+	if (sl_fault(k->rt, "commit.lost", e))
+		return sl_txn_abort(g->txn, e) == SL_TXN_ABORTED ? SL_TXN_UNKNOWN : SL_TXN_FAILED;
+	end = sl_txn_commit(g->txn, NULL, e);
+	return end == SL_TXN_DONE && sl_fault(k->rt, "commit.answer", e) ? SL_TXN_UNKNOWN : end;
+}
+
 /* Under g->lock. */
 static bool commit(struct sl_kafka *k, struct sl_guard *g, const struct sl_append *appends, size_t append_count,
 		   const struct sl_writes *extra, struct sl_error *e)
@@ -297,7 +308,7 @@ static bool commit(struct sl_kafka *k, struct sl_guard *g, const struct sl_appen
 			sl_txn_begin(g->txn);
 			done = produce(k, g, appends, append_count, sent, &w, e);
 			if (done) {
-				end = sl_txn_commit(g->txn, NULL, e);
+				end = end_of(k, g, e);
 			} else {
 				struct sl_error ignored = { 0 };
 
