@@ -25,6 +25,7 @@ static void print(const json_t *status, bool by_source)
 	sl_status_steps(status, NULL, 0, &steps);
 	fwrite(steps.data, 1, steps.size, stdout);
 	sl_buf_release(&steps);
+	sl_status_stream(status, stdout);
 	printf("\n");
 	sl_status_topics(status, stdout);
 	if (json_array_size(json_object_get(status, "models"))) {

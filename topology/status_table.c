@@ -170,9 +170,55 @@ void sl_status_topics(const json_t *status, FILE *to)
 	size_t i;
 
 	fprintf(to, "%-22s %10s %10s %12s\n", "topic", "records", "kept", "bytes");
-	json_array_foreach(json_object_get(status, "topics"), i, topic) fprintf(
-		to, "%-22s %10" PRId64 " %10" PRId64 " %12" PRId64 "\n", sl_status_text(topic, "name"),
-		sl_status_count(topic, "records"), sl_status_count(topic, "kept"), sl_status_count(topic, "bytes"));
+	json_array_foreach(json_object_get(status, "topics"), i, topic)
+	{
+		fprintf(to, "%-22s %10" PRId64 " %10" PRId64, sl_status_text(topic, "name"),
+			sl_status_count(topic, "records"), sl_status_count(topic, "kept"));
+		if (json_object_get(topic, "bytes"))
+			fprintf(to, " %12" PRId64 "\n", sl_status_count(topic, "bytes"));
+		else /* the brokers' business */
+			fprintf(to, " %12s\n", "-");
+	}
+}
+
+static void partitions_behind(const json_t *status, FILE *to)
+{
+	const json_t *step, *partition;
+	size_t i, k;
+
+	json_array_foreach(json_object_get(status, "steps"), i, step)
+	{
+		if (sl_status_count(step, "lag") == 0 || json_array_size(json_object_get(step, "partitions")) < 2)
+			continue;
+		fprintf(to, "lag of %s by partition:", sl_status_text(step, "name"));
+		json_array_foreach(json_object_get(step, "partitions"), k, partition)
+			fprintf(to, " %" PRId64, sl_status_count(partition, "lag"));
+		fprintf(to, "\n");
+	}
+}
+
+void sl_status_stream(const json_t *status, FILE *to)
+{
+	const json_t *stream = json_object_get(status, "stream"), *ends = json_object_get(stream, "transactions");
+	const json_t *restore = json_object_get(stream, "restore");
+
+	partitions_behind(status, to);
+	if (!stream)
+		return;
+	fprintf(to, "kafka %s as %s\n", sl_status_text(stream, "brokers"), sl_status_text(stream, "application"));
+	if (*sl_status_text(stream, "trouble"))
+		fprintf(to, "  trouble: %s\n", sl_status_text(stream, "trouble"));
+	if (!json_is_true(json_object_get(status, "running")))
+		return;
+	fprintf(to,
+		"  this process: %s, transactions %" PRId64 " committed, %" PRId64 " aborted, %" PRId64
+		" unknown, %" PRId64 " fenced; %" PRId64 " rebalances\n",
+		json_is_true(json_object_get(stream, "leader")) ? "leader" : "not the leader",
+		sl_status_count(ends, "committed"), sl_status_count(ends, "aborted"), sl_status_count(ends, "unknown"),
+		sl_status_count(ends, "fenced"), sl_status_count(stream, "rebalances"));
+	if (sl_status_count(restore, "tasks"))
+		fprintf(to, "  restoring %" PRId64 " tasks, %" PRId64 " records left\n",
+			sl_status_count(restore, "tasks"), sl_status_count(restore, "left"));
 }
 
 static void accuracy(const json_t *evaluation, const char *split, FILE *to)

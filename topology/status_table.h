@@ -22,6 +22,8 @@ size_t sl_status_steps(const json_t *status, const double *rates, int width, str
 /* What became of the records, by step, port and code, with shares; by source too on request. */
 void sl_status_funnel(const json_t *status, bool by_source, FILE *to);
 void sl_status_topics(const json_t *status, FILE *to);
+/* On Kafka: the brokers, this process's part, and the lag of every partition that has one. */
+void sl_status_stream(const json_t *status, FILE *to);
 void sl_status_models(const json_t *models, FILE *to);
 /* What came from outside may hold control characters, which could drive a terminal: printed as
  * spaces, at most `most` bytes. */
