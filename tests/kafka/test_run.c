@@ -330,8 +330,8 @@ static void stuck_when_it_waits_in_vain(void **state)
 {
 	(void)state;
 	ends_with("topology: t\nsteps:\n"
-		  "  - { name: patient, from: pairs.raw, to: { out: out }, tables: { gold: pairs.gold } }\n"
-		  "  - { name: embed, from: out, to: { embedded: pairs.embedded, gold: pairs.gold }, dim: 16 }\n",
+		  "  - { name: embed, from: pairs.raw, to: { embedded: pairs.embedded, gold: pairs.gold }, dim: 16 }\n"
+		  "  - { name: patient, from: pairs.embedded, to: { out: out }, tables: { gold: pairs.gold } }\n",
 		  SL_RUN_STUCK, "waits for the first gold pair");
 }
 

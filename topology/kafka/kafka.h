@@ -254,6 +254,9 @@ extern bool sl_restore_to_stable_end;
 
 /* -- member.c ---------------------------------------------------------------------------- */
 
+/* End what members of an earlier life of this folder left open: readers of APP.meta and of the changelogs would wait
+ * for it until it times out. */
+bool sl_members_fence(struct sl_kafka *k, struct sl_error *e) SL_MUST_CHECK;
 struct sl_member *sl_member_start(struct sl_kafka *k, const struct sl_step *step, int number,
 				  struct sl_error *e) SL_MUST_CHECK;
 /* Finish: commit what is staged, drain calls, leave the group. Ask all, then join all. */

@@ -302,7 +302,35 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* -- for run.c ---------------------------------------------------------------------------------------------- */
+/* -- for stream.c and run.c ---------------------------------------------------------------------------------------------- */
+
+static void transactional_id(const struct sl_kafka *k, const struct sl_step *step, int number, char id[SL_ID_MAX])
+{
+	sl_kafka_name(k, id, "%s.%s.%d", step->name, k->uuid, number);
+}
+
+bool sl_members_fence(struct sl_kafka *k, struct sl_error *e)
+{
+	const struct sl_topology *topology = k->topology;
+
+	for (size_t i = 0; i < topology->step_count; i++) {
+		const struct sl_step *step = &topology->steps[i];
+
+		for (int n = 0; n < (int)topology->kafka.members; n++) {
+			char id[SL_ID_MAX];
+			struct sl_txn *txn;
+
+			if (step->host != (int)i || !sl_step_wanted(k->rt, step->name))
+				continue;
+			transactional_id(k, step, n, id);
+			txn = sl_txn_open(k, id, e);
+			if (!txn)
+				return false;
+			sl_txn_close(txn);
+		}
+	}
+	return true;
+}
 
 static void prepare(rd_kafka_conf_t *conf, void *arg)
 {
@@ -335,7 +363,7 @@ struct sl_member *sl_member_start(struct sl_kafka *k, const struct sl_step *step
 	m->number = number;
 	m->topic = k->names[step->from];
 	sl_kafka_name(k, m->group, "%s", step->name);
-	sl_kafka_name(k, m->id, "%s.%s.%d", step->name, k->uuid, number);
+	transactional_id(k, step, number, m->id);
 	sl_mutex_init(&m->lock);
 	sl_cond_init(&m->wake);
 	m->state = (struct sl_member_state){ .step = step, .state = "starting" };

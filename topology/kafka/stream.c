@@ -152,7 +152,7 @@ static bool meet(struct sl_kafka *k, struct sl_error *e)
 {
 	struct sl_runtime *rt = k->rt;
 
-	if (!identify(k, e) || !sl_kafka_topics(k, e))
+	if (!identify(k, e) || !sl_kafka_topics(k, e) || (rt->options.wait_for_brokers && !sl_members_fence(k, e)))
 		return false;
 	k->follow = sl_follow_open(k, e);
 	if (k->follow && sl_meta_check(rt, e))
@@ -211,6 +211,8 @@ static void kafka_close(struct sl_runtime *rt)
 
 	if (!k)
 		return;
+	while (rt->unit_count) /* what members gave up with calls in flight: these are settled by now */
+		sl_unit_close(rt->units[rt->unit_count - 1]);
 	sl_kafka_guards_close(k);
 	sl_kafka_readers_close(k);
 	sl_follow_close(k->follow);
