@@ -9,10 +9,11 @@
 
 #include "topology/kafka/kafka.h"
 
-/* Two steps, topics of 2 partitions, a table, an inlined topic. */
+/* Three steps, topics of 2 partitions, a table. */
 #define KAFKA_SMALL                                                                                                    \
 	"topology: small\npartitions: 2\nlimits: { entry: 64KiB, record: 128KiB }\nsteps:\n"                           \
-	"  - { name: dedupe, from: pairs.raw, to: { unique: pairs.unique } }\n"                                        \
+	"  - { name: dedupe, from: pairs.raw, to: { unique: pairs.unique, duplicate: other, conflict: other, "         \
+	"contaminated: other } }\n"                                                                                    \
 	"  - { name: embed, from: pairs.unique, to: { embedded: pairs.embedded, gold: pairs.gold }, dim: 16 }\n"       \
 	"  - { name: retrieve, from: pairs.embedded, to: { retrieved: pairs.retrieved }, tables: { gold: pairs.gold "  \
 	"} }\n"

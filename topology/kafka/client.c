@@ -62,8 +62,6 @@ static const struct {
 	{ .both = true, .name = "socket.keepalive.enable", .value = "true" },
 	/* A broker that comes back is found within two seconds, not ten. */
 	{ .both = true, .name = "reconnect.backoff.max.ms", .value = "2000" },
-	/* Idle connections that brokers close are no news. */
-	{ .both = true, .name = "log.connection.close", .value = "false" },
 	{ .both = true, .name = "log.thread.name", .value = "false" },
 	/* A flipped bit is a read to repeat, not a pair to train on. */
 	{ RD_KAFKA_CONSUMER, .name = "check.crcs", .value = "true" },
@@ -324,9 +322,11 @@ bool sl_kafka_reach(struct sl_kafka *k, int64_t patience_ms, struct sl_error *e)
 		if (sl_kafka_stopping(k))
 			return sl_error_set(e, SL_RETRY, "stopped while waiting for the brokers '%.200s'",
 					    k->topology->kafka.brokers);
-		if (sl_kafka_in_vain(k, e) ||
-		    (sl_kafka_verdict(code) == SL_STOP && !sl_kafka_failed(k, e, code, NULL, "get an answer")))
-			return sl_error_in(e, "brokers '%.200s'", k->topology->kafka.brokers);
+		if (sl_kafka_in_vain(k, e))
+			return false;
+		if (sl_kafka_verdict(code) == SL_STOP)
+			return sl_kafka_failed(k, e, code, NULL, "ask the brokers '%.200s'",
+					       k->topology->kafka.brokers);
 		if (patience_ms && now - begun > patience_ms * 1000000)
 			return sl_kafka_failed(k, e, RD_KAFKA_RESP_ERR__TIMED_OUT, NULL, "reach the brokers '%.200s'",
 					       k->topology->kafka.brokers);

@@ -35,9 +35,9 @@
 #define MECHANISM                                                                                                      \
 	"check kafka.sasl.mechanism and kafka.security.protocol against what the brokers' listener on this port has"
 #define TLS                                                                                                            \
-	"check kafka.ssl.ca.location (a PEM file with the authority that signed the brokers' certificates), the "      \
-	"names in "                                                                                                    \
-	"stream.brokers, and kafka.security.protocol"
+	"check kafka.ssl.ca.location (the authority of the brokers' certificates, as PEM) and the names in "           \
+	"stream.brokers"
+#define LISTENER "check kafka.security.protocol and the ports in stream.brokers"
 #define TOO_OLD "brokers of Kafka 2.5 or later are needed"
 #define TOO_LARGE "raise max.message.bytes of the topic, or lower limits.record"
 #define BUG "this should not happen: please report it"
@@ -194,17 +194,21 @@ static void tidy(const char *reason, char *to, size_t size)
 		snprintf(to, size, "%.*s", (int)(end - from), from);
 }
 
-/* Waiting cannot cure it, if it is what it looks like; *sure: it is. A connection that breaks where its protocol
- * begins looks like the wrong security.protocol, and is the same to see as a broker that goes away. */
-static bool vain(rd_kafka_resp_err_t code, const char *text, bool *sure)
+/* A connection ends as its protocol begins: librdkafka guesses in its text, OpenSSL 3 calls it an unexpected end. A
+ * broker that goes away at that moment looks the same. */
+static bool other_protocol(const char *reason)
 {
-	bool protocol = strstr(text, "security.protocol") || strstr(text, "listener?");
-
-	*sure = !protocol && !strstr(text, "isconnected") && !strstr(text, "reset by peer");
-	return protocol || (meaning(code)->verdict == SL_STOP && code != RD_KAFKA_RESP_ERR__FENCED);
+	return strstr(reason, "security.protocol") || strstr(reason, "listener?") || strstr(reason, "unexpected eof") ||
+	       strstr(reason, "wrong version number");
 }
 
-/* Under the lock: what to look at is said once, behind librdkafka's own hint. */
+/* It appended its nonce twice, which Kafka 4 refuses as it would a wrong password (librdkafka #4895). */
+static bool scram_is_broken(rd_kafka_resp_err_t code, const char *reason)
+{
+	return code == RD_KAFKA_RESP_ERR__AUTHENTICATION && strstr(reason, "SCRAM") && rd_kafka_version() < 0x02060100;
+}
+
+/* What to look at is said once, behind librdkafka's own hint. */
 static void words(struct sl_kafka *k, rd_kafka_resp_err_t code, const char *reason, char to[400])
 {
 	char text[300];
@@ -212,33 +216,43 @@ static void words(struct sl_kafka *k, rd_kafka_resp_err_t code, const char *reas
 
 	tidy(reason, text, sizeof text);
 	if (code == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-		snprintf(to, 400, "none of the brokers '%.200s' answers", k->topology->kafka.brokers);
-	else if (strstr(text, "security.protocol") || strstr(text, "listener?"))
-		snprintf(to, 400, "%s; check kafka.security.protocol and the ports in stream.brokers", text);
+		snprintf(to, 400, "none of the brokers '%.200s' answers%s", k->topology->kafka.brokers,
+			 atomic_load(&k->reached) ? "" : "; if they run, " LISTENER);
+	else if (strstr(reason, "mechanism handshake"))
+		snprintf(to, 400, "%.250s; " MECHANISM, text);
+	else if (scram_is_broken(code, reason))
+		snprintf(to, 400,
+			 "%.200s; " CREDENTIALS
+			 "; librdkafka below 2.6.1 (here %s) has no SCRAM for Kafka 4: use PLAIN",
+			 text, rd_kafka_version_str());
+	else if (other_protocol(reason))
+		snprintf(to, 400, "%s; " LISTENER, text);
 	else
 		snprintf(to, 400, "%s%s%s", text, todo ? "; " : "", todo ? todo : "");
 }
 
 void sl_kafka_complain(struct sl_kafka *k, rd_kafka_resp_err_t code, const char *reason)
 {
+	bool guess = other_protocol(reason), broken = strstr(reason, "isconnected") || strstr(reason, "reset by peer");
+	bool vain = guess || (meaning(code)->verdict == SL_STOP && code != RD_KAFKA_RESP_ERR__FENCED);
 	int64_t now = sl_monotonic_ns();
 	char text[400];
-	bool log, same, old, sure;
+	bool log, old;
 
 	if (code == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED || code == RD_KAFKA_RESP_ERR__PARTITION_EOF)
 		return; /* a member's own business: it sees the same when it polls */
+	if (code == RD_KAFKA_RESP_ERR__TRANSPORT && strstr(reason, "Disconnected") && atomic_load(&k->reached))
+		return; /* brokers close idle connections; one that is gone refuses the next, and that is told */
 	words(k, code, reason, text);
 	sl_lock(&k->lock);
 	old = !*k->trouble || now - k->trouble_ns > TROUBLE_LASTS_NS;
-	same = !old && strcmp(k->trouble, text) == 0;
-	if (old)
-		k->trouble_since_ns = now;
-	/* A broker is refused before all are down, and why one password is wrong says more than that nobody answers. */
-	if (old || same || code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
-		if (!same && vain(code, text, &sure) != vain(k->trouble_code, k->trouble, &sure))
+	/* That all are down comes behind why they are, and says less. */
+	if (old || code != RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN) {
+		if (old || vain != k->trouble_vain)
 			k->trouble_since_ns = now;
 		memcpy(k->trouble, text, sizeof text);
-		k->trouble_code = code;
+		k->trouble_vain = vain;
+		k->trouble_sure = vain && !guess && !broken;
 	}
 	k->trouble_ns = now;
 	log = atomic_load(&k->reached) && now - k->trouble_logged_ns > TROUBLE_LOGGED_NS;
@@ -267,11 +281,11 @@ void sl_kafka_answered(struct sl_kafka *k)
 
 bool sl_kafka_in_vain(struct sl_kafka *k, struct sl_error *e)
 {
-	bool is, sure;
+	bool is;
 
 	sl_lock(&k->lock);
-	is = *k->trouble && vain(k->trouble_code, k->trouble, &sure) &&
-	     (sure || sl_monotonic_ns() - k->trouble_since_ns > PROBABLY_VAIN_NS);
+	is = *k->trouble && k->trouble_vain &&
+	     (k->trouble_sure || sl_monotonic_ns() - k->trouble_since_ns > PROBABLY_VAIN_NS);
 	if (is)
 		sl_error_set(e, SL_STOP, "%s", k->trouble);
 	sl_unlock(&k->lock);

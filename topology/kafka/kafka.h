@@ -82,7 +82,7 @@ struct sl_kafka {
 	/* What the brokers or librdkafka last complained about, and when; empty: nothing since they answered. errors.c.
 	 */
 	char trouble[400];
-	rd_kafka_resp_err_t trouble_code;
+	bool trouble_vain, trouble_sure; /* waiting does not cure it; it cannot be anything else */
 	int64_t trouble_ns, trouble_since_ns, trouble_logged_ns;
 	struct sl_member **members; /* while running */
 	size_t member_count;
@@ -154,6 +154,9 @@ bool sl_kafka_topics_plan(struct sl_kafka *k, struct sl_buf *text, struct sl_err
 /* First offset kept and the end: the last stable offset (committed) or the high watermark. */
 bool sl_kafka_ends(struct sl_kafka *k, const char *topic, int32_t partition, bool committed, int64_t *start,
 		   int64_t *end, struct sl_error *e) SL_MUST_CHECK;
+/* The same of partitions 0 .. count - 1, in two requests a broker. */
+bool sl_kafka_ends_all(struct sl_kafka *k, const char *topic, int32_t count, bool committed, int64_t *starts,
+		       int64_t *ends, struct sl_error *e) SL_MUST_CHECK;
 /* What the group has committed of partitions 0 .. count - 1: stable (pending transactions are waited for); -1: nothing.
  */
 bool sl_kafka_offsets(struct sl_kafka *k, const char *group, const char *topic, int32_t count, int64_t *offsets,
