@@ -8,6 +8,7 @@
  *     tail.c         reading partitions by assignment, past control records
  *     transaction.c  one transactional producer: produce, offsets, commit, and every way it can end
  *     follow.c       tables and rt->meta kept up with their topics
+ *     meta.c         rt->meta in memory (meta.h)
  *     restore.c      the state of a task from its changelog and memo
  *     member.c       one member of a step's consumer group: a thread with a consumer and a producer; with assign.c,
  *                    play.c and inbox.c, see member.h
