@@ -80,6 +80,40 @@ bool sl_kafka_ends(struct sl_kafka *k, const char *topic, int32_t partition, boo
 	return true;
 }
 
+/* The offset that each partition has at a logical one (the first kept, or the end). */
+static rd_kafka_resp_err_t logical_offsets(rd_kafka_t *rk, const char *topic, int32_t count, int64_t logical,
+					   int64_t *offsets)
+{
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+	rd_kafka_resp_err_t code;
+
+	for (int32_t p = 0; p < count; p++)
+		rd_kafka_topic_partition_list_add(list, topic, p)->offset = logical;
+	code = rd_kafka_offsets_for_times(rk, list, ENDS_MS);
+	for (int i = 0; i < list->cnt && !code; i++) {
+		code = list->elems[i].err;
+		assert(list->elems[i].partition >= 0 && list->elems[i].partition < count);
+		offsets[list->elems[i].partition] = list->elems[i].offset;
+	}
+	rd_kafka_topic_partition_list_destroy(list);
+	return code;
+}
+
+bool sl_kafka_ends_all(struct sl_kafka *k, const char *topic, int32_t count, bool committed, int64_t *starts,
+		       int64_t *ends, struct sl_error *e)
+{
+	rd_kafka_t *rk = committed ? k->admin : k->raw_ends;
+	rd_kafka_resp_err_t code = logical_offsets(rk, topic, count, RD_KAFKA_OFFSET_BEGINNING, starts);
+
+	if (!code)
+		code = logical_offsets(rk, topic, count, RD_KAFKA_OFFSET_END, ends);
+	rd_kafka_poll(rk, 0);
+	if (code)
+		return sl_kafka_failed(k, e, code, NULL, "look where topic '%s' ends", topic);
+	sl_kafka_answered(k);
+	return true;
+}
+
 /* -- offsets of a group ------------------------------------------------------------------------- */
 
 static void no_offsets(int32_t count, int64_t *offsets)

@@ -135,16 +135,21 @@ static bool values_open(struct sl_kafka *k, struct sl_error *e)
 static bool kafka_refresh(struct sl_runtime *rt, int topic, struct sl_error *e)
 {
 	struct sl_topic_state *state = &rt->topics[topic];
+	int32_t count = rt->topology->topics[topic].partitions;
+	int64_t *starts, *ends;
+	bool done;
 
-	for (int32_t p = 0; state->ends && p < rt->topology->topics[topic].partitions; p++) {
-		int64_t start, end;
-
-		if (!sl_kafka_ends(rt->kafka, rt->kafka->names[topic], p, true, &start, &end, e))
-			return false;
-		atomic_store(&state->starts[p], start);
-		atomic_store(&state->ends[p], end);
+	if (!state->ends)
+		return true; /* inlined */
+	starts = sl_malloc(2 * (size_t)count * sizeof *starts);
+	ends = starts + count;
+	done = sl_kafka_ends_all(rt->kafka, rt->kafka->names[topic], count, true, starts, ends, e);
+	for (int32_t p = 0; done && p < count; p++) {
+		atomic_store(&state->starts[p], starts[p]);
+		atomic_store(&state->ends[p], ends[p]);
 	}
-	return true;
+	free(starts);
+	return done;
 }
 
 /* All that needs the brokers; may be tried again. */
@@ -264,22 +269,19 @@ static bool look(struct sl_kafka *k, const struct sl_step *step, struct sl_lag *
 {
 	const char *topic = k->names[step->from];
 	int32_t count = k->topology->topics[step->from].partitions;
-	int64_t *offsets = sl_calloc((size_t)count, sizeof *offsets);
+	int64_t *offsets = sl_malloc(3 * (size_t)count * sizeof *offsets), *starts = offsets + count,
+		*ends = starts + count;
 	char group[SL_ID_MAX];
 	bool done;
 
 	sl_kafka_name(k, group, "%s", step->name);
-	done = sl_kafka_offsets(k, group, topic, count, offsets, e);
+	done = sl_kafka_offsets(k, group, topic, count, offsets, e) &&
+	       sl_kafka_ends_all(k, topic, count, true, starts, ends, e);
 	for (int32_t p = 0; done && p < count; p++) {
-		int64_t start, end;
-
-		done = sl_kafka_ends(k, topic, p, true, &start, &end, e);
-		if (!done)
-			break;
 		l->committed[p] = offsets[p] < 0 ? 0 : offsets[p];
-		l->lag[p] = end - (offsets[p] < start ? start : offsets[p]);
+		l->lag[p] = ends[p] - (offsets[p] < starts[p] ? starts[p] : offsets[p]);
 		if (l->lag[p] < 0)
-			l->lag[p] = 0; /* it was committed between the two requests */
+			l->lag[p] = 0; /* past what is stable: control records of a transaction that is ending */
 	}
 	free(offsets);
 	return done;
