@@ -400,14 +400,13 @@ static rd_kafka_NewTopic_t *new_topic(struct topics *t, const struct wanted *w, 
 	return new;
 }
 
-/* What the brokers say of one topic that was to be made. */
-static bool made(struct topics *t, const rd_kafka_topic_result_t *r, struct sl_error *e)
+/* What the brokers say of one topic that was to be made; counts those that were. */
+static bool made(struct topics *t, const rd_kafka_topic_result_t *r, size_t *count, struct sl_error *e)
 {
 	const char *name = rd_kafka_topic_result_name(r);
 	rd_kafka_resp_err_t code = rd_kafka_topic_result_error(r);
 
-	if (!code)
-		sl_log(SL_LOG_NOTE, NULL, "made topic '%s'", name);
+	*count += !code;
 	if (!code || code == RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 		return true;
 	return sl_kafka_failed(t->k, e, code, rd_kafka_topic_result_error_string(r), "make topic '%s'", name);
@@ -427,7 +426,7 @@ static bool make_missing(struct topics *t, size_t *asked, struct sl_error *e)
 {
 	rd_kafka_NewTopic_t **requests = sl_calloc(t->count, sizeof *requests);
 	const rd_kafka_topic_result_t **results;
-	size_t answered;
+	size_t answered, count = 0;
 	struct sl_ask a;
 	bool ok = true;
 
@@ -446,10 +445,12 @@ static bool make_missing(struct topics *t, size_t *asked, struct sl_error *e)
 			results = rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(a.event),
 								      &answered);
 			for (size_t i = 0; i < answered && ok; i++)
-				ok = made(t, results[i], e);
+				ok = made(t, results[i], &count, e);
 		}
 		sl_ask_end(&a);
 	}
+	if (count)
+		sl_log(SL_LOG_NOTE, NULL, "made %zu topics of '%s'", count, t->k->app);
 	rd_kafka_NewTopic_destroy_array(requests, *asked);
 	free(requests);
 	return ok;
