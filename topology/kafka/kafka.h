@@ -7,6 +7,7 @@
  *     message.c      librdkafka messages to struct sl_record and back
  *     tail.c         reading partitions by assignment, past control records
  *     transaction.c  one transactional producer: produce, offsets, commit, and every way it can end
+ *     producer.c     the librdkafka instance under it
  *     follow.c       tables and rt->meta kept up with their topics
  *     meta.c         rt->meta in memory (meta.h)
  *     restore.c      the state of a task from its changelog and memo
@@ -200,7 +201,7 @@ void sl_tail_close(struct sl_tail *t);
 /* -- transaction.c ----------------------------------------------------------------------- */
 
 enum sl_txn_end {
-	SL_TXN_DONE,    /* committed */
+	SL_TXN_DONE,    /* committed; visible (markers, last stable offset, group offsets) a few ms later */
 	SL_TXN_ABORTED, /* nothing happened; replay */
 	SL_TXN_UNKNOWN, /* was unknown; by now it is resolved (a new instance has been initialised): look what is
 			   committed */
