@@ -29,7 +29,12 @@ rd_kafka_t *sl_group_open(struct sl_kafka *k, const char *group, void (*prepare)
 		NULL,
 	};
 
-	return sl_kafka_client(k, RD_KAFKA_CONSUMER, settings, prepare, arg, e);
+	rd_kafka_t *rk = sl_kafka_client(k, RD_KAFKA_CONSUMER, settings, prepare, arg, e);
+
+	/* Errors and statistics come with the rest, to rd_kafka_consumer_poll; else nobody would fetch them. */
+	if (rk)
+		rd_kafka_poll_set_consumer(rk);
+	return rk;
 }
 
 bool sl_group_subscribe(struct sl_kafka *k, rd_kafka_t *rk, const char *topic, struct sl_error *e)
