@@ -212,6 +212,10 @@ enum sl_txn_end {
 struct sl_txn;
 /* Opens and initialises (fences whoever had the id, waits for its transaction to be resolved). NULL on failure. */
 struct sl_txn *sl_txn_open(struct sl_kafka *k, const char *id, struct sl_error *e) SL_MUST_CHECK;
+/* The same, and librdkafka's statistics of it go into the metrics: sl_txn_idle must be called every few seconds while no
+ * transaction is open, to take them. */
+struct sl_txn *sl_txn_open_watched(struct sl_kafka *k, const char *id, struct sl_error *e) SL_MUST_CHECK;
+void sl_txn_idle(struct sl_txn *t);
 void sl_txn_close(struct sl_txn *t); /* aborts what is open */
 /* All of one transaction goes between begin and commit or abort. What fails in between is remembered and told by
  * commit. */
@@ -301,6 +305,8 @@ bool sl_kafka_outputs(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, s
 /* A unit's sealed writes: its changelog records into the transaction (*last: the changelog's largest offset), its
  * counts ('c' and 'n') into meta too. */
 void sl_kafka_changelog(struct sl_kafka *k, struct sl_txn *t, const struct sl_unit *u, int64_t *last);
+/* Register the schemas of all topics that hold pairs or models, so that no transaction waits for the registry. */
+bool sl_kafka_register(struct sl_kafka *k, struct sl_error *e) SL_MUST_CHECK;
 /* One record of ours onto a topic of the topology; *sequence NULL: without that header. */
 bool sl_kafka_output(struct sl_kafka *k, struct sl_txn *t, int topic, int32_t partition, const struct sl_record *r,
 		     const char *sequence, struct sl_buf scratch[2], struct sl_error *e) SL_MUST_CHECK;

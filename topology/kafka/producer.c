@@ -98,7 +98,7 @@ static rd_kafka_t *instance(struct sl_txn *t, struct sl_error *e)
 					 "socket.timeout.ms", message, "batch.size", batch,
 					 /* the limit is the topic's, so that its refusal can name it */
 					 "message.max.bytes", "100000000", "queue.buffering.max.kbytes", "131072",
-					 NULL };
+					 "statistics.interval.ms", t->watched ? "5000" : "0", NULL };
 
 	snprintf(transaction, sizeof transaction, "%d", TRANSACTION_MS);
 	snprintf(message, sizeof message, "%d", MESSAGE_MS);
@@ -195,11 +195,12 @@ enum sl_txn_end sl_txn_replace(struct sl_txn *t, enum sl_txn_end told, struct sl
 	return told;
 }
 
-struct sl_txn *sl_txn_open(struct sl_kafka *k, const char *id, struct sl_error *e)
+static struct sl_txn *open_txn(struct sl_kafka *k, const char *id, bool watched, struct sl_error *e)
 {
 	struct sl_txn *t = sl_calloc(1, sizeof *t);
 
 	t->k = k;
+	t->watched = watched;
 	assert(strlen(id) < sizeof t->id);
 	snprintf(t->id, sizeof t->id, "%s", id);
 	t->offsets = rd_kafka_topic_partition_list_new(4);
@@ -208,6 +209,22 @@ struct sl_txn *sl_txn_open(struct sl_kafka *k, const char *id, struct sl_error *
 		return NULL;
 	}
 	return t;
+}
+
+struct sl_txn *sl_txn_open(struct sl_kafka *k, const char *id, struct sl_error *e)
+{
+	return open_txn(k, id, false, e);
+}
+
+struct sl_txn *sl_txn_open_watched(struct sl_kafka *k, const char *id, struct sl_error *e)
+{
+	return open_txn(k, id, true, e);
+}
+
+void sl_txn_idle(struct sl_txn *t)
+{
+	if (t->rk && !t->open)
+		rd_kafka_poll(t->rk, 0);
 }
 
 void sl_txn_close(struct sl_txn *t)

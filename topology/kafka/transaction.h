@@ -39,7 +39,7 @@ struct sl_txn {
 	rd_kafka_topic_t **topics; /* of rk, met so far */
 	size_t topic_count, topic_capacity;
 	enum sl_txn_end told; /* without rk: what a new one lets us say about the last transaction */
-	bool open, fenced;
+	bool open, fenced, watched;
 	int64_t began_ns;
 	/* of the transaction */
 	rd_kafka_topic_partition_list_t *offsets;
