@@ -23,8 +23,8 @@
  * - Offsets are sent behind the last acknowledgement, with group metadata taken then, and by nobody whose assignment
  *   is lost.
  * - A full queue is waited for: messages leave it, or fail after message.timeout.ms.
- * - DONE is the coordinator's word. Its markers reach the partitions a few milliseconds later, and so do the last
- * stable offsets and the group's; opening the id again waits for them.
+ * - DONE is the coordinator's word. Its markers reach the partitions a few milliseconds later, and so do the
+ *   last stable offsets and the group's; opening the id again waits for them.
  * - An acknowledgement may come without an offset (a retry of what had arrived). Who wants to know where it is gets
  *   UNKNOWN although it is committed: looking what is there is the way to find out.
  *
@@ -158,10 +158,34 @@ void sl_txn_offset(struct sl_txn *t, const char *topic, int32_t partition, int64
 
 /* -- why not ------------------------------------------------------------------------------- */
 
+/* What a partition that takes nothing lacks; empty: nothing that can be seen. */
+static void lacking(struct sl_txn *t, const char *topic, int32_t partition, char text[160])
+{
+	const struct rd_kafka_metadata *m;
+	rd_kafka_topic_t *rkt = sl_txn_topic(t, topic);
+
+	*text = 0;
+	if (!rkt || rd_kafka_metadata(t->rk, 0, rkt, &m, SLICE_MS))
+		return;
+	for (int i = 0; m->topic_cnt == 1 && i < m->topics[0].partition_cnt; i++) {
+		const struct rd_kafka_metadata_partition *p = &m->topics[0].partitions[i];
+
+		if (p->id != partition)
+			continue;
+		if (p->leader < 0)
+			snprintf(text, 160, "; it has no leader: a broker is down, or its disk is full or broken");
+		else if (p->isr_cnt < p->replica_cnt)
+			snprintf(text, 160, "; %d of its %d replicas are in sync, min.insync.replicas may ask for more",
+				 p->isr_cnt, p->replica_cnt);
+	}
+	rd_kafka_metadata_destroy(m);
+}
+
 /* The words and the verdict for a message that was not taken. */
 static void message_failed(struct sl_txn *t, struct sl_error *e)
 {
 	const struct sl_txn_failure *f = &t->failure;
+	char lacks[160], late[200];
 
 	switch (f->code) {
 	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
@@ -178,8 +202,10 @@ static void message_failed(struct sl_txn *t, struct sl_error *e)
 			     f->topic, f->topic);
 		break;
 	case RD_KAFKA_RESP_ERR__MSG_TIMED_OUT:
-		sl_kafka_failed(t->k, e, f->code, "no acknowledgement in time",
-				"write to topic '%s' partition %" PRId32, f->topic, f->partition);
+		lacking(t, f->topic, f->partition, lacks);
+		snprintf(late, sizeof late, "no acknowledgement in %d s%s", MESSAGE_MS / 1000, lacks);
+		sl_kafka_failed(t->k, e, f->code, late, "write to topic '%s' partition %" PRId32, f->topic,
+				f->partition);
 		break;
 	default:
 		sl_kafka_failed(t->k, e, f->code, NULL, "write to topic '%s' partition %" PRId32, f->topic,
