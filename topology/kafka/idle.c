@@ -64,6 +64,24 @@ bool sl_kafka_look(struct sl_kafka *k, struct sl_look *l, struct sl_error *e)
 	return done;
 }
 
+bool sl_kafka_settled(struct sl_kafka *k, bool *settled, struct sl_error *e)
+{
+	*settled = true;
+	for (size_t i = 0; *settled && i < k->topology->topic_count; i++) {
+		const struct sl_topic *topic = &k->topology->topics[i];
+
+		for (int32_t p = 0; *settled && !topic->inlined && p < topic->partitions; p++) {
+			int64_t start, stable, end;
+
+			if (!sl_kafka_ends(k, k->names[i], p, false, &start, &end, e) ||
+			    !sl_kafka_ends(k, k->names[i], p, true, &start, &stable, e))
+				return false;
+			*settled = stable >= end;
+		}
+	}
+	return true;
+}
+
 void sl_look_release(struct sl_look *l)
 {
 	free(l->offsets);

@@ -200,7 +200,7 @@ static void open_transaction(struct sl_member *m)
 	if (m->txn || m->not_before_ns > sl_monotonic_ns())
 		return;
 	sl_member_show(m, "starting");
-	m->txn = sl_txn_open(m->k, m->id, &e);
+	m->txn = sl_txn_open_watched(m->k, m->id, &e);
 	if (m->txn)
 		return;
 	if (e.verdict == SL_STOP) {
@@ -286,6 +286,8 @@ static void *run(void *arg)
 		open_transaction(m);
 		subscribe(m);
 		poll_events(m);
+		if (m->txn)
+			sl_txn_idle(m->txn);
 		busy = sl_member_restore(m);
 		sl_member_read(m);
 		busy |= sl_member_fetch(m);
@@ -302,7 +304,8 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* -- for stream.c and run.c ---------------------------------------------------------------------------------------------- */
+/* -- for stream.c and run.c
+ * ---------------------------------------------------------------------------------------------- */
 
 static void transactional_id(const struct sl_kafka *k, const struct sl_step *step, int number, char id[SL_ID_MAX])
 {

@@ -134,6 +134,8 @@ bool sl_member_play(struct sl_member *m)
 			sl_member_show(m, NULL);
 		}
 		settle(t, play(t->unit));
+		if (t->unit->begun) /* dying while it waits for its commit says nothing about its records */
+			sl_attempt_pause(t->unit->attempt, true);
 		any |= t->unit->position != before || pass_the_rest(t);
 	}
 	return any;
@@ -167,6 +169,8 @@ static bool produce(struct sl_member *m, struct sl_member_task **tasks, size_t c
 		struct sl_unit *u = tasks[i]->unit;
 
 		last[i] = -1;
+		if (u->begun)
+			sl_attempt_pause(u->attempt, false);
 		sl_unit_seal(u);
 		if (!sl_kafka_outputs(m->k, m->txn, u, e))
 			return false;

@@ -201,7 +201,7 @@ static bool over(struct run *r, enum sl_run_end *end, struct sl_error *e)
 {
 	int64_t now = sl_monotonic_ns();
 	struct sl_error why = { 0 };
-	bool wait, trained, looked;
+	bool wait, trained, looked, settled;
 	struct together t;
 
 	if (now - r->looked_ns < LOOK_MS * INT64_C(1000000))
@@ -240,7 +240,9 @@ static bool over(struct run *r, enum sl_run_end *end, struct sl_error *e)
 		return false;
 	}
 	*end = SL_RUN_IDLE;
-	return r->look.lagging == 0 || stuck(r, &t, (now - r->same_since_ns) / 1000000, end, e);
+	if (r->look.lagging == 0)
+		return sl_kafka_settled(r->k, &settled, &why) && settled;
+	return stuck(r, &t, (now - r->same_since_ns) / 1000000, end, e);
 }
 
 static bool failed(struct run *r, struct sl_error *e)

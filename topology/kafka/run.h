@@ -12,6 +12,8 @@ struct sl_look {
 	bool same;             /* as the look before */
 };
 bool sl_kafka_look(struct sl_kafka *k, struct sl_look *l, struct sl_error *e) SL_MUST_CHECK;
+/* True: no topic has an open transaction. */
+bool sl_kafka_settled(struct sl_kafka *k, bool *settled, struct sl_error *e) SL_MUST_CHECK;
 void sl_look_release(struct sl_look *l);
 
 /* Let go of what every group that reads it has read, of topics that are kept until read. */
