@@ -304,8 +304,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* -- for stream.c and run.c
- * ---------------------------------------------------------------------------------------------- */
+/* -- for stream.c and run.c ---------------------------------------------------------- */
 
 static void transactional_id(const struct sl_kafka *k, const struct sl_step *step, int number, char id[SL_ID_MAX])
 {
