@@ -192,6 +192,47 @@ static void too_many_replicas(void **state)
 	kafka_test_close(&t);
 }
 
+/* A user who may do nothing: broker.sh start --acl. */
+static void without_permission(void **state)
+{
+	const char *brokers = getenv("KAFKA_SASL_BOOTSTRAP"), *user = getenv("KAFKA_LIMITED_USER");
+	const char *password = getenv("KAFKA_LIMITED_PASSWORD"), *ca = getenv("KAFKA_CA");
+	struct sl_property properties[] = { { .name = "security.protocol", .value = "SASL_SSL" },
+					    { .name = "sasl.mechanism", .value = "PLAIN" },
+					    { .name = "sasl.username", .value = user },
+					    { .name = "sasl.password", .value = password },
+					    { .name = "ssl.ca.location", .value = ca } };
+	const char *group = kafka_unique();
+	struct sl_error e = { 0 };
+	struct kafka_test t;
+	int64_t offset;
+
+	(void)state;
+	if (!brokers || !user || !password || !ca) {
+		fprintf(stderr, "skipped: no KAFKA_LIMITED_USER; tests/kafka/broker.sh start --acl\n");
+		skip();
+	}
+	kafka_test_open(&t, KAFKA_SMALL);
+	sl_kafka_disconnect(&t.k);
+	t.topology->kafka.brokers = brokers;
+	t.topology->kafka.properties = properties;
+	t.topology->kafka.property_count = sizeof properties / sizeof *properties;
+	good(sl_kafka_connect(&t.k, t.topology, &e), &e);
+	good(sl_kafka_reach(&t.k, 60000, &e), &e);
+	if (sl_kafka_topics(&t.k, &e)) {
+		fprintf(stderr, "skipped: these brokers permit everything; tests/kafka/broker.sh start --acl\n");
+		kafka_test_close(&t);
+		skip();
+	}
+	assert_int_equal(e.verdict, SL_STOP);
+	assert_non_null(strstr(e.text, "cannot make topic '"));
+	assert_non_null(strstr(e.text, "grant its user"));
+	assert_false(sl_kafka_offsets(&t.k, group, "pairs.raw", 1, &offset, &e));
+	assert_int_equal(e.verdict, SL_STOP);
+	assert_non_null(strstr(e.text, "grant its user Read on the group"));
+	kafka_test_close(&t);
+}
+
 static void retention_of_deletions(void **state)
 {
 	struct sl_error e = { 0 };
@@ -392,6 +433,7 @@ int main(void)
 		cmocka_unit_test(others_settings),
 		cmocka_unit_test(too_many_replicas),
 		cmocka_unit_test(retention_of_deletions),
+		cmocka_unit_test(without_permission),
 		cmocka_unit_test(two_ends),
 		cmocka_unit_test(purged),
 		cmocka_unit_test(stable_offsets),

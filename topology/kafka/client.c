@@ -172,16 +172,12 @@ static bool set_all(struct sl_kafka *k, rd_kafka_conf_t *conf, rd_kafka_type_t t
 
 /* -- callbacks ------------------------------------------------------------------------------- */
 
+/* What is fatal to one producer is told to whoever owns it by the call that fails. */
 static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 {
-	struct sl_kafka *k = *(struct sl_kafka **)opaque;
-	char fatal[300];
-
-	if (code == RD_KAFKA_RESP_ERR__FATAL) {
-		code = rd_kafka_fatal_error(rk, fatal, sizeof fatal);
-		reason = fatal;
-	}
-	sl_kafka_complain(k, code, reason);
+	(void)rk;
+	if (code != RD_KAFKA_RESP_ERR__FATAL)
+		sl_kafka_complain(*(struct sl_kafka **)opaque, code, reason);
 }
 
 static int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque)
@@ -190,15 +186,19 @@ static int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque)
 	return 0; /* librdkafka frees it */
 }
 
-/* Failed connections (FAIL, ERROR) come to on_error too, once for all handles instead of once for each. CONFWARN says
- * that a consumer has no use for a producer's property, which is how kafka: is meant. */
+/* What is known otherwise, and better: failed connections come to on_error, once for all handles instead of once for
+ * each; ends of transactions to those who made them; CONFWARN says that a consumer has no use for a producer's
+ * property, which is how kafka: is meant. */
+static const char *const quiet[] = { "FAIL", "ERROR", "FATAL", "TXNERR", "GETPID", "CONFWARN" };
+
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
 	enum sl_log_level to = level <= 4 ? SL_LOG_WARN : level == 5 ? SL_LOG_NOTE : SL_LOG_DEBUG;
 	char where[SL_ID_MAX];
 
-	if (strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0 || strcmp(facility, "CONFWARN") == 0)
-		to = SL_LOG_DEBUG;
+	for (size_t i = 0; i < sizeof quiet / sizeof *quiet; i++)
+		if (strcmp(facility, quiet[i]) == 0)
+			to = SL_LOG_DEBUG;
 	snprintf(where, sizeof where, "client=%s facility=%s", rk ? rd_kafka_name(rk) : "-", facility);
 	sl_log(to, where, "%s", text);
 }
