@@ -103,7 +103,7 @@ bash tests/kafka/registry.sh kill "$work/registry"
 "$build/sluice" run "${options[@]}" --until-idle >"$work/run.log" 2>&1 &
 runner=$!
 deadline=$((SECONDS + PATIENCE))
-until grep -q "retry_ms=.*schema registry 'https" "$work/run.log"; do
+until grep -q "trying again: the schema registry 'https" "$work/run.log"; do
 	kill -0 "$runner" 2>/dev/null || fail "the run ended while the registry was away"
 	[[ $SECONDS -lt $deadline ]] || fail "the run does not say that it waits for the registry"
 	sleep 0.2

@@ -46,6 +46,17 @@ static bool is_dead(const struct sl_topology *t, int topic)
 	return topic == t->dead_ingest;
 }
 
+bool sl_kafka_register(struct sl_kafka *k, struct sl_error *e)
+{
+	const struct sl_topology *t = k->topology;
+
+	for (size_t i = 0; i < t->topic_count; i++)
+		if (k->names[i] && !is_dead(t, (int)i) &&
+		    !sl_values_prepare(k->values, k->names[i], (int)i == t->models, e))
+			return false;
+	return true;
+}
+
 /* The headers but for one of that name, and that one anew: a record copied from a table brings its old number. */
 static struct sl_bytes with_sequence(struct sl_bytes headers, const char *sequence, struct sl_buf *to)
 {

@@ -157,7 +157,9 @@ static bool meet(struct sl_kafka *k, struct sl_error *e)
 {
 	struct sl_runtime *rt = k->rt;
 
-	if (!identify(k, e) || !sl_kafka_topics(k, e) || (rt->options.wait_for_brokers && !sl_members_fence(k, e)))
+	if (!identify(k, e) || !sl_kafka_topics(k, e))
+		return false;
+	if (rt->options.wait_for_brokers && (!sl_kafka_register(k, e) || !sl_members_fence(k, e)))
 		return false;
 	k->follow = sl_follow_open(k, e);
 	if (k->follow && sl_meta_check(rt, e))
