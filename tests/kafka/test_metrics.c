@@ -151,6 +151,8 @@ static void statistics_are_reduced(void **unused)
 	expect(w, "sluice_kafka_transaction_state{client=\"p.small#producer-2\",state=\"Ready\"} 1\n");
 	refuse(w, "InTransaction");
 	expect(w, "sluice_kafka_queued_messages{client=\"p.small#producer-2\"} 0\n");
+	refuse(w, "sluice_kafka_queued_messages{client=\"p.small#consumer-3\"}");
+	refuse(w, "sluice_kafka_group_rebalances_total{client=\"p.small#producer-2\"}");
 	close_world(w);
 }
 

@@ -180,12 +180,6 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 		sl_kafka_complain(*(struct sl_kafka **)opaque, code, reason);
 }
 
-static int on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque)
-{
-	sl_kafka_statistics(*(struct sl_kafka **)opaque, rd_kafka_name(rk), json, size);
-	return 0; /* librdkafka frees it */
-}
-
 /* What is known otherwise, and better: failed connections come to on_error, once for all handles instead of once for
  * each; ends of transactions to those who made them; CONFWARN says that a consumer has no use for a producer's
  * property, which is how kafka: is meant. */
@@ -218,7 +212,7 @@ rd_kafka_t *sl_kafka_client(struct sl_kafka *k, rd_kafka_type_t type, const char
 		prepare(conf, arg);
 	rd_kafka_conf_set_error_cb(conf, on_error);
 	rd_kafka_conf_set_log_cb(conf, on_log);
-	rd_kafka_conf_set_stats_cb(conf, on_statistics);
+	rd_kafka_conf_set_stats_cb(conf, sl_kafka_on_statistics);
 	rd_kafka_conf_set_opaque(conf, arg ? arg : &k->self);
 	rk = rd_kafka_new(type, conf, text, sizeof text);
 	if (rk)

@@ -212,8 +212,8 @@ enum sl_txn_end {
 struct sl_txn;
 /* Opens and initialises (fences whoever had the id, waits for its transaction to be resolved). NULL on failure. */
 struct sl_txn *sl_txn_open(struct sl_kafka *k, const char *id, struct sl_error *e) SL_MUST_CHECK;
-/* The same, and librdkafka's statistics of it go into the metrics: sl_txn_idle must be called every few seconds while no
- * transaction is open, to take them. */
+/* The same, and librdkafka's statistics of it go into the metrics: sl_txn_idle must be called every few seconds while
+ * no transaction is open, to take them. */
 struct sl_txn *sl_txn_open_watched(struct sl_kafka *k, const char *id, struct sl_error *e) SL_MUST_CHECK;
 void sl_txn_idle(struct sl_txn *t);
 void sl_txn_close(struct sl_txn *t); /* aborts what is open */
@@ -331,6 +331,8 @@ void sl_kafka_guards_close(struct sl_kafka *k);
 
 /* -- metrics.c --------------------------------------------------------------------------- */
 
+/* stats_cb of every handle; `opaque` begins with a struct sl_kafka *. */
+int sl_kafka_on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque);
 void sl_kafka_statistics(struct sl_kafka *k, const char *client, const char *json, size_t size);
 void sl_kafka_statistics_free(struct sl_kafka *k);
 void sl_kafka_metrics(struct sl_runtime *rt, struct sl_buf *text);

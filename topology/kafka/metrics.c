@@ -21,7 +21,8 @@
 struct sl_statistics {
 	struct sl_statistics *next;
 	int64_t at_ns;
-	char client[200];
+	char client[SL_ID_MAX];
+	bool producer;
 	char idempotence[40], transaction[40], group[40]; /* states; empty: has none */
 	int64_t queued, outbuf, rtt_p99_us, latency_p99_us, throttle_max_ms, epoch, rebalances;
 };
@@ -106,9 +107,10 @@ void sl_kafka_statistics(struct sl_kafka *k, const char *client, const char *jso
 
 	if (!root)
 		return;
-	plain(s.client, sizeof s.client, client);
 	eos = json_object_get(root, "eos");
 	group = json_object_get(root, "cgrp");
+	plain(s.client, sizeof s.client, client);
+	s.producer = eos != NULL;
 	plain(s.idempotence, sizeof s.idempotence, json_string_value(json_object_get(eos, "idemp_state")));
 	plain(s.transaction, sizeof s.transaction, json_string_value(json_object_get(eos, "txn_state")));
 	plain(s.group, sizeof s.group, json_string_value(json_object_get(group, "state")));
@@ -118,6 +120,24 @@ void sl_kafka_statistics(struct sl_kafka *k, const char *client, const char *jso
 	brokers_of(json_object_get(root, "brokers"), &s);
 	json_decref(root);
 	keep(k, &s);
+}
+
+/* What a handle is for: "<group or transactional id>#<number>", and librdkafka's own name where it has neither. */
+int sl_kafka_on_statistics(rd_kafka_t *rk, char *json, size_t size, void *opaque)
+{
+	static const char *const properties[] = { "transactional.id", "group.id" };
+	const char *own = rd_kafka_name(rk), *number = strrchr(own, '-');
+	char name[SL_ID_MAX], what[SL_ID_MAX - 20] = "";
+
+	for (size_t i = 0; i < sizeof properties / sizeof *properties && !what[0]; i++) {
+		size_t room = sizeof what;
+
+		if (rd_kafka_conf_get(rd_kafka_conf(rk), properties[i], what, &room) != RD_KAFKA_CONF_OK)
+			what[0] = 0;
+	}
+	snprintf(name, sizeof name, "%s#%.10s", what, number ? number + 1 : "");
+	sl_kafka_statistics(*(struct sl_kafka **)opaque, what[0] ? name : own, json, size);
+	return 0; /* librdkafka frees it */
 }
 
 void sl_kafka_statistics_free(struct sl_kafka *k)
@@ -221,14 +241,19 @@ static void task_metrics(struct sl_buf *b, struct sl_kafka *k)
 	      atomic_load(&c->purged));
 }
 
-/* One gauge of all handles. */
-static void per_client(struct sl_buf *b, const struct sl_statistics *all, size_t count, const char *name,
-		       const char *type, const char *help, size_t field, double unit)
+/* Who has a number. */
+enum whose { PRODUCERS, CONSUMERS, BOTH };
+
+/* One number of all handles that have it. */
+static void per_client(struct sl_buf *b, const struct sl_statistics *all, size_t count, enum whose whose,
+		       const char *name, const char *type, const char *help, size_t field, double unit)
 {
 	head(b, name, type, help);
 	for (size_t i = 0; i < count; i++) {
 		int64_t n;
 
+		if (whose != BOTH && all[i].producer != (whose == PRODUCERS))
+			continue;
 		memcpy(&n, (const char *)&all[i] + field, sizeof n);
 		sl_buf_print(b, "%s{client=\"%s\"} %.9g\n", name, all[i].client, (double)n * unit);
 	}
@@ -258,18 +283,19 @@ static void client_metrics(struct sl_buf *b, struct sl_kafka *k)
 		  FIELD(transaction));
 	per_state(b, all, n, "sluice_kafka_idempotence_state", "State of a producer's id.", FIELD(idempotence));
 	per_state(b, all, n, "sluice_kafka_group_state", "State of a consumer in its group.", FIELD(group));
-	per_client(b, all, n, "sluice_kafka_producer_epoch", "gauge", "Epoch of a producer's id.", FIELD(epoch), 1);
-	per_client(b, all, n, "sluice_kafka_group_rebalances_total", "counter", "Rebalances that a consumer has seen.",
-		   FIELD(rebalances), 1);
-	per_client(b, all, n, "sluice_kafka_queued_messages", "gauge", "Messages that a producer has not sent yet.",
-		   FIELD(queued), 1);
-	per_client(b, all, n, "sluice_kafka_outbuf_requests", "gauge", "Requests waiting to be sent to brokers.",
+	per_client(b, all, n, PRODUCERS, "sluice_kafka_producer_epoch", "gauge", "Epoch of a producer's id.",
+		   FIELD(epoch), 1);
+	per_client(b, all, n, CONSUMERS, "sluice_kafka_group_rebalances_total", "counter",
+		   "Rebalances that a consumer has seen.", FIELD(rebalances), 1);
+	per_client(b, all, n, PRODUCERS, "sluice_kafka_queued_messages", "gauge",
+		   "Messages that a producer has not sent yet.", FIELD(queued), 1);
+	per_client(b, all, n, BOTH, "sluice_kafka_outbuf_requests", "gauge", "Requests waiting to be sent to brokers.",
 		   FIELD(outbuf), 1);
-	per_client(b, all, n, "sluice_kafka_rtt_p99_seconds", "gauge", "Round trip to the slowest broker.",
+	per_client(b, all, n, BOTH, "sluice_kafka_rtt_p99_seconds", "gauge", "Round trip to the slowest broker.",
 		   FIELD(rtt_p99_us), 1e-6);
-	per_client(b, all, n, "sluice_kafka_queue_latency_p99_seconds", "gauge",
+	per_client(b, all, n, PRODUCERS, "sluice_kafka_queue_latency_p99_seconds", "gauge",
 		   "From being produced to being sent, on the way to the slowest broker.", FIELD(latency_p99_us), 1e-6);
-	per_client(b, all, n, "sluice_kafka_throttle_max_seconds", "gauge", "Longest throttling by a broker.",
+	per_client(b, all, n, BOTH, "sluice_kafka_throttle_max_seconds", "gauge", "Longest throttling by a broker.",
 		   FIELD(throttle_max_ms), 1e-3);
 	free(all);
 }
