@@ -150,6 +150,19 @@ enum sl_verdict sl_kafka_verdict(rd_kafka_resp_err_t code)
 	return meaning(code)->verdict;
 }
 
+enum sl_verdict sl_kafka_no_right(const struct sl_kafka *k)
+{
+	return atomic_load(&k->counters.committed) > 0 ? SL_RETRY : SL_STOP;
+}
+
+static bool is_right(rd_kafka_resp_err_t code)
+{
+	return code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+	       code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ||
+	       code == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED ||
+	       code == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+}
+
 /* The cause of these is told by error_cb, if at all. */
 static bool says_nothing(rd_kafka_resp_err_t code)
 {
@@ -164,6 +177,7 @@ bool sl_kafka_failed(struct sl_kafka *k, struct sl_error *e, rd_kafka_resp_err_t
 {
 	const struct meaning *m = meaning(code);
 	const char *words = detail && *detail ? detail : rd_kafka_err2str(code);
+	size_t size = strlen(words);
 	char task[200], trouble[400] = "";
 	va_list args;
 
@@ -172,8 +186,10 @@ bool sl_kafka_failed(struct sl_kafka *k, struct sl_error *e, rd_kafka_resp_err_t
 	va_end(args);
 	if (says_nothing(code))
 		sl_kafka_trouble(k, trouble);
-	return sl_error_set(e, m->verdict, "cannot %s: %s%s%s%s%s", task, words, m->todo ? "; " : "",
-			    m->todo ? m->todo : "", *trouble ? "; " : "", trouble);
+	size -= size > 0 && words[size - 1] == '.';
+	return sl_error_set(e, is_right(code) ? sl_kafka_no_right(k) : m->verdict, "cannot %s: %.*s%s%s%s%s", task,
+			    (int)size, words, m->todo ? "; " : "", m->todo ? m->todo : "", *trouble ? "; " : "",
+			    trouble);
 }
 
 /* -- trouble ------------------------------------------------------------------------------- */

@@ -133,6 +133,9 @@ bool sl_kafka_failed(struct sl_kafka *k, struct sl_error *e, rd_kafka_resp_err_t
 		     const char *what, ...) SL_PRINTF(5, 6);
 /* The verdict of a code alone. */
 enum sl_verdict sl_kafka_verdict(rd_kafka_resp_err_t code);
+/* The verdict on a right that is missing: SL_STOP at first; SL_RETRY once this process has committed something, because
+ * what was taken from a running process can be given back to it. */
+enum sl_verdict sl_kafka_no_right(const struct sl_kafka *k);
 /* What the brokers complain about at the moment; empty: nothing. */
 void sl_kafka_trouble(struct sl_kafka *k, char text[400]);
 /* A request was answered: whatever the trouble was, it is over. Cheap enough for every commit and every batch. */
@@ -150,6 +153,10 @@ bool sl_kafka_in_vain(struct sl_kafka *k, struct sl_error *e);
 bool sl_kafka_topics(struct sl_kafka *k, struct sl_error *e) SL_MUST_CHECK;
 /* The same as text, for `sluice plan`: a line per topic: exists, would be created with ..., differs: ... */
 bool sl_kafka_topics_plan(struct sl_kafka *k, struct sl_buf *text, struct sl_error *e) SL_MUST_CHECK;
+/* max.message.bytes that every topic has at least. */
+int64_t sl_kafka_message_bytes(const struct sl_kafka *k);
+/* The beginning of a command of Kafka's own: "NAME --bootstrap-server ...". */
+void sl_kafka_tool(const struct sl_kafka *k, struct sl_buf *to, const char *name);
 
 /* -- admin.c ----------------------------------------------------------------------------- */
 

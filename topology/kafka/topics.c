@@ -143,13 +143,18 @@ static void setting_text(struct setting *to, size_t *n, const char *name, const 
 	*n += 1;
 }
 
+int64_t sl_kafka_message_bytes(const struct sl_kafka *k)
+{
+	int64_t bytes = k->topology->record_max_bytes + SL_KAFKA_ENVELOPE_BYTES;
+
+	return bytes < MESSAGE_BYTES ? MESSAGE_BYTES : bytes;
+}
+
 static size_t settings_of(const struct sl_kafka *k, const struct wanted *w, struct setting to[SETTINGS_MAX])
 {
-	int64_t message = k->topology->record_max_bytes + SL_KAFKA_ENVELOPE_BYTES, segment = w->segment_bytes;
+	int64_t message = sl_kafka_message_bytes(k), segment = w->segment_bytes;
 	size_t n = 0;
 
-	if (message < MESSAGE_BYTES)
-		message = MESSAGE_BYTES;
 	if (segment < message)
 		segment = message; /* a segment holds at least one batch */
 	if (segment < SEGMENT_BYTES_MIN)
@@ -313,11 +318,11 @@ static bool empty(struct topics *t, const struct wanted *w)
 	return true;
 }
 
-static void tool(struct topics *t, struct sl_buf *to, const char *name)
+void sl_kafka_tool(const struct sl_kafka *k, struct sl_buf *to, const char *name)
 {
-	sl_buf_print(to, "%s --bootstrap-server %s", name, t->k->topology->kafka.brokers);
-	for (size_t i = 0; i < t->k->topology->kafka.property_count; i++)
-		if (strcmp(t->k->topology->kafka.properties[i].name, "security.protocol") == 0)
+	sl_buf_print(to, "%s --bootstrap-server %s", name, k->topology->kafka.brokers);
+	for (size_t i = 0; i < k->topology->kafka.property_count; i++)
+		if (strcmp(k->topology->kafka.properties[i].name, "security.protocol") == 0)
 			sl_buf_print(to, " --command-config CLIENT.properties");
 }
 
@@ -325,7 +330,7 @@ static void tool(struct topics *t, struct sl_buf *to, const char *name)
 static void repair(struct topics *t, const struct wanted *w, struct sl_buf *to)
 {
 	if (w->repair.size) {
-		tool(t, to, "kafka-configs.sh");
+		sl_kafka_tool(t->k, to, "kafka-configs.sh");
 		sl_buf_print(to, " --alter --entity-type topics --entity-name %s --add-config ", w->name);
 		sl_buf_add_bytes(to, sl_buf_bytes(&w->repair));
 	}
@@ -339,7 +344,7 @@ static void repair(struct topics *t, const struct wanted *w, struct sl_buf *to)
 				"records and their keys cannot move",
 				(int)w->has_partitions);
 		} else {
-			tool(t, to, "kafka-topics.sh");
+			sl_kafka_tool(t->k, to, "kafka-topics.sh");
 			if (w->has_partitions < w->partitions)
 				sl_buf_print(to, " --alter --topic %s --partitions %d", w->name, (int)w->partitions);
 			else

@@ -186,17 +186,20 @@ static void message_failed(struct sl_txn *t, struct sl_error *e)
 {
 	const struct sl_txn_failure *f = &t->failure;
 	char lacks[160], late[200];
+	struct sl_buf repair = { 0 };
 
 	switch (f->code) {
 	case RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE:
+		sl_kafka_tool(t->k, &repair, "kafka-configs.sh");
 		sl_error_set(e, SL_RETRY,
-			     "a record of %zu bytes is more than topic '%s' takes; raise its max.message.bytes: "
-			     "kafka-configs.sh --bootstrap-server %s --alter --topic %s --add-config "
-			     "max.message.bytes=%zu",
-			     f->size_bytes, f->topic, t->k->topology->kafka.brokers, f->topic, f->size_bytes + 65536);
+			     "a record of %zu bytes, or the batch that it is in, is more than topic '%s' takes; raise "
+			     "its max.message.bytes: %s --alter --entity-type topics --entity-name %s --add-config "
+			     "max.message.bytes=%" PRId64,
+			     f->size_bytes, f->topic, sl_buf_text(&repair), f->topic, sl_kafka_message_bytes(t->k));
+		sl_buf_release(&repair);
 		break;
 	case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
-		sl_error_set(e, SL_STOP,
+		sl_error_set(e, sl_kafka_no_right(t->k),
 			     "this user may not write to topic '%s'; grant the operations Write and Describe on it "
 			     "(kafka-acls.sh --add --topic %s)",
 			     f->topic, f->topic);
@@ -351,7 +354,7 @@ static bool offsets_sent(struct sl_txn *t, rd_kafka_t *consumer, rd_kafka_resp_e
 		return true;
 	*code = rd_kafka_error_code(error);
 	if (*code == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED)
-		sl_error_set(e, SL_STOP,
+		sl_error_set(e, sl_kafka_no_right(t->k),
 			     "this user may not commit offsets of topic '%s'; grant the operation Read on its consumer "
 			     "group (kafka-acls.sh --add --group '%s' --resource-pattern-type prefixed)",
 			     t->offsets->elems[0].topic, t->k->app);
