@@ -3,6 +3,7 @@
 # folder, and compare what it prints with what the README says.
 #
 #     tests/readme.sh BUILD            check
+#     tests/readme.sh BUILD --kafka    the blocks "console kafka" instead, against the brokers of KAFKA_BOOTSTRAP
 #     tests/readme.sh BUILD --write    put today's output into README.md
 #
 # A line "$ command" runs; the lines behind it, up to the next one, are its output. A line "..." stands for any
@@ -10,8 +11,23 @@
 # ends. topology/ is there as in the repository.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-build=$(cd "${1:?usage: readme.sh BUILD [--write]}" && pwd)
-write=${2:-}
+build=$(cd "${1:?usage: readme.sh BUILD [--kafka] [--write]}" && pwd)
+shift
+write='' fence='```console'
+for option in "$@"; do
+	case $option in
+	--kafka) fence='```console kafka' ;;
+	--write) write=yes ;;
+	*)
+		echo "readme.sh: unknown option '$option'; known: --kafka --write" >&2
+		exit 2
+		;;
+	esac
+done
+if [[ $fence == *kafka && -z ${KAFKA_BOOTSTRAP:-} ]]; then
+	echo "skipped: no KAFKA_BOOTSTRAP (tests/kafka/broker.sh)" >&2
+	exit 77
+fi
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
 export PATH="$build:$build/tests/data:$PATH" NO_COLOR=1
@@ -34,8 +50,10 @@ finish() {
 	local got status=0
 	if [[ $command == *'&' ]]; then
 		bash -c "exec ${command%&}" >"$work/background.log" 2>&1 &
-		# It serves once its socket answers.
-		for _ in $(seq 1000); do sluice status >/dev/null 2>&1 && break; done
+		# It serves once its socket answers; on Kafka nobody needs to wait for it.
+		if [[ $fence != *kafka ]]; then
+			for _ in $(seq 1000); do sluice status >/dev/null 2>&1 && break; done
+		fi
 		got=''
 	else
 		got=$(bash -c "$command" 2>"$work/errors.log") || status=$?
@@ -56,7 +74,7 @@ finish() {
 }
 
 while IFS= read -r line; do
-	if [[ $line == '```console' ]]; then
+	if [[ $line == "$fence" ]]; then
 		inside=yes
 	elif [[ $inside == yes && $line == '```' ]]; then
 		finish
