@@ -267,8 +267,10 @@ static void see(struct kafka_seen *seen, size_t *capacity, const rd_kafka_messag
 	};
 }
 
-void kafka_read(const char *topic, int32_t partition, bool committed, struct kafka_seen *seen)
+/* One for all reads, because a new client takes half a second to find its way; it ends with the process. */
+static rd_kafka_t *reader(bool committed)
 {
+	static rd_kafka_t *readers[2];
 	const char *const settings[] = { "group.id",
 					 "none",
 					 "enable.auto.commit",
@@ -280,31 +282,54 @@ void kafka_read(const char *topic, int32_t partition, bool committed, struct kaf
 					 "isolation.level",
 					 committed ? "read_committed" : "read_uncommitted",
 					 NULL };
-	rd_kafka_t *rk = client(RD_KAFKA_CONSUMER, settings);
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-	int64_t until = sl_monotonic_ns() + PATIENCE_MS * INT64_C(1000000);
-	size_t capacity = 0;
-	bool end = false;
 
-	*seen = (struct kafka_seen){ 0 };
-	rd_kafka_topic_partition_list_add(list, topic, partition)->offset = RD_KAFKA_OFFSET_BEGINNING;
+	if (!readers[committed])
+		readers[committed] = client(RD_KAFKA_CONSUMER, settings);
+	return readers[committed];
+}
+
+/* Partitions first .. first + count - 1, all at once. */
+static void read_some(const char *topic, int32_t first, int32_t count, bool committed, struct kafka_seen *seen)
+{
+	rd_kafka_t *rk = reader(committed);
+	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
+	int64_t until = sl_monotonic_ns() + PATIENCE_MS * INT64_C(1000000);
+	size_t *capacity = sl_calloc((size_t)count, sizeof *capacity);
+	int32_t ends = 0;
+
+	for (int32_t p = 0; p < count; p++) {
+		seen[p] = (struct kafka_seen){ 0 };
+		rd_kafka_topic_partition_list_add(list, topic, first + p)->offset = RD_KAFKA_OFFSET_BEGINNING;
+	}
 	assert_int_equal(rd_kafka_assign(rk, list), 0);
-	while (!end) {
+	while (ends < count) {
 		rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 100);
 
 		if (sl_monotonic_ns() > until)
-			fail_msg("the end of '%s' [%" PRId32 "] does not come", topic, partition);
+			fail_msg("the end of '%s' does not come", topic);
 		if (!m)
 			continue;
-		end = m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF;
-		if (m->err && !end)
+		if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+			ends++;
+		else if (m->err)
 			fail_msg("cannot read '%s': %s", topic, rd_kafka_message_errstr(m));
-		if (!end)
-			see(seen, &capacity, m);
+		else
+			see(&seen[m->partition - first], &capacity[m->partition - first], m);
 		rd_kafka_message_destroy(m);
 	}
+	assert_int_equal(rd_kafka_assign(rk, NULL), 0);
 	rd_kafka_topic_partition_list_destroy(list);
-	rd_kafka_destroy(rk);
+	free(capacity);
+}
+
+void kafka_read(const char *topic, int32_t partition, bool committed, struct kafka_seen *seen)
+{
+	read_some(topic, partition, 1, committed, seen);
+}
+
+void kafka_read_all(const char *topic, int32_t partitions, bool committed, struct kafka_seen *seen)
+{
+	read_some(topic, 0, partitions, committed, seen);
 }
 
 void kafka_seen_release(struct kafka_seen *seen)

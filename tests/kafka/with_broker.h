@@ -54,6 +54,8 @@ struct kafka_seen {
 	struct sl_arena arena;
 };
 void kafka_read(const char *topic, int32_t partition, bool committed, struct kafka_seen *seen);
+/* The same of all partitions, into an array. */
+void kafka_read_all(const char *topic, int32_t partitions, bool committed, struct kafka_seen *seen);
 void kafka_seen_release(struct kafka_seen *seen);
 
 /* Until condition(arg) or for so long; false: it never became true. */
