@@ -68,6 +68,14 @@ struct sl_kafka_counters {
 	_Atomic int64_t memo_answers, purged;
 };
 
+/* A consumer that the next reader may use, and where it stands (reader.c). */
+struct sl_idle_tail {
+	struct sl_tail *tail; /* NULL: none */
+	int topic;
+	int32_t partition;
+	int64_t at;
+};
+
 struct sl_kafka {
 	struct sl_runtime *rt; /* NULL while only planning */
 	const struct sl_topology *topology;
@@ -91,7 +99,7 @@ struct sl_kafka {
 	_Atomic bool leader;
 	struct sl_statistics *statistics; /* metrics.c: the last ones of every client */
 	struct sl_guard *guards;          /* guard.c */
-	struct sl_tail *idle_tails[2];    /* reader.c; NULL: none */
+	struct sl_idle_tail idle[2];      /* reader.c */
 	struct sl_lag *lags;              /* stream.c, per step: what progress last found */
 	struct sl_memo *memo;             /* memo.c */
 	_Atomic bool reached;             /* the brokers have answered once: from then on trouble is logged */

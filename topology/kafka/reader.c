@@ -1,8 +1,9 @@
 /* reader.c -- committed records for commands, trainings and exports: struct sl_reader on brokers.
  *
  * A reader is a tail (tail.c) on one partition, read_committed, up to an end that was a last stable offset.
- * Values come out single-object encoded, as everything above expects them. A consumer costs threads and connections,
- * so two idle ones are kept for the next reader.
+ * Values come out single-object encoded, as everything above expects them. A consumer costs threads, connections and
+ * a round trip until its first record, so two idle ones are kept; who goes on where one stands
+ * (an export fetches piece by piece) finds the next records there already.
  *
  * Threads: any; a reader belongs to one. */
 #include "kafka.h"
@@ -16,31 +17,44 @@
 
 struct source {
 	struct sl_tail *tail;
-	int64_t at; /* where the tail stands */
+	int64_t at; /* where the tail stands; -1: nowhere */
 };
 
 /* -- tails at hand ------------------------------------------------------------------------- */
 
-static struct sl_tail *take(struct sl_kafka *k)
+/* The one that stands where a reader wants to go on, else any; at -1 unless it stands there. */
+static struct source take(struct sl_kafka *k, int topic, int32_t partition, int64_t offset)
 {
-	struct sl_tail *t = NULL;
+	struct source s = { .at = -1 };
+	struct sl_idle_tail *best = NULL;
 
 	sl_lock(&k->lock);
-	for (size_t i = 0; i < sizeof k->idle_tails / sizeof *k->idle_tails && !t; i++) {
-		t = k->idle_tails[i];
-		k->idle_tails[i] = NULL;
+	for (size_t i = 0; i < sizeof k->idle / sizeof *k->idle; i++) {
+		struct sl_idle_tail *one = &k->idle[i];
+		bool there = one->topic == topic && one->partition == partition && one->at == offset;
+
+		if (one->tail && (there || !best))
+			best = one;
+		if (one->tail && there)
+			s.at = offset;
+	}
+	if (best) {
+		s.tail = best->tail;
+		best->tail = NULL;
 	}
 	sl_unlock(&k->lock);
-	return t;
+	return s;
 }
 
-static void give(struct sl_kafka *k, struct sl_tail *t)
+static void give(struct sl_kafka *k, int topic, int32_t partition, const struct source *s)
 {
+	struct sl_tail *t = s->tail;
+
 	sl_lock(&k->lock);
-	for (size_t i = 0; i < sizeof k->idle_tails / sizeof *k->idle_tails && t; i++) {
-		if (k->idle_tails[i])
+	for (size_t i = 0; i < sizeof k->idle / sizeof *k->idle && t; i++) {
+		if (k->idle[i].tail)
 			continue;
-		k->idle_tails[i] = t;
+		k->idle[i] = (struct sl_idle_tail){ t, topic, partition, s->at };
 		t = NULL;
 	}
 	sl_unlock(&k->lock);
@@ -49,10 +63,10 @@ static void give(struct sl_kafka *k, struct sl_tail *t)
 
 void sl_kafka_readers_close(struct sl_kafka *k)
 {
-	struct sl_tail *t;
-
-	while ((t = take(k)) != NULL)
-		sl_tail_close(t);
+	for (size_t i = 0; i < sizeof k->idle / sizeof *k->idle; i++) {
+		sl_tail_close(k->idle[i].tail);
+		k->idle[i].tail = NULL;
+	}
 }
 
 /* -- one reader ------------------------------------------------------------------------------ */
@@ -64,18 +78,18 @@ static struct source *placed(struct sl_reader *r, struct sl_error *e)
 	struct sl_tail_part part = { k->names[r->topic], r->partition, r->cursor.offset };
 	struct source *s = r->source;
 
-	if (s && s->at == r->cursor.offset)
-		return s;
 	if (!s) {
-		s = sl_calloc(1, sizeof *s);
+		s = sl_malloc(sizeof *s);
+		*s = take(k, r->topic, r->partition, r->cursor.offset);
 		r->source = s;
-		s->tail = take(k);
 	}
+	if (s->at == r->cursor.offset)
+		return s;
 	s->at = -1;
+	if (s->tail && !sl_tail_move(s->tail, &part, e))
+		return NULL;
 	if (!s->tail)
 		s->tail = sl_tail_open(k, &part, 1, e);
-	else if (!sl_tail_move(s->tail, &part, e))
-		return NULL;
 	if (!s->tail)
 		return NULL;
 	s->at = r->cursor.offset;
@@ -135,19 +149,21 @@ static bool fill(struct sl_reader *r, struct source *s, struct sl_buf *value, st
 	       r->cursor.offset < r->end) {
 		switch (sl_tail_next(s->tail, r->count ? 0 : 100, &which, &record, e)) {
 		case SL_TAIL_RECORD:
-			if (record.offset >= r->end)
-				r->cursor.offset = r->end; /* the tail is past it now; nobody goes on from here */
-			else if (!add(r, &record, value, e))
+			s->at = record.offset + 1;
+			if (record.offset >= r->end) {
+				r->cursor.offset = r->end; /* this one is for who comes later, from elsewhere */
+				break;
+			}
+			if (!add(r, &record, value, e))
 				return false;
-			else
-				r->cursor.offset = record.offset + 1;
+			r->cursor.offset = s->at;
 			break;
 		case SL_TAIL_NOTHING:
 			if (r->count)
 				return true;
 			position = sl_tail_position(s->tail, 0);
 			if (position > r->cursor.offset) { /* past control and aborted records */
-				r->cursor.offset = position;
+				r->cursor.offset = s->at = position;
 				moved_ns = sl_monotonic_ns();
 			}
 			if (atomic_load(&r->rt->stop))
@@ -188,7 +204,6 @@ bool sl_kafka_read(struct sl_reader *r, struct sl_error *e)
 		s->at = -1;
 		return false;
 	}
-	s->at = r->cursor.offset;
 	for (size_t i = 0; i < r->count; i++) {
 		bool whole = sl_frames_next(sl_buf_bytes(&r->bytes), &at, &r->records[i]);
 
@@ -205,7 +220,7 @@ void sl_kafka_read_end(struct sl_reader *r)
 	if (!s)
 		return;
 	if (s->tail)
-		give(r->rt->kafka, s->tail);
+		give(r->rt->kafka, r->topic, r->partition, s);
 	free(s);
 	r->source = NULL;
 }
