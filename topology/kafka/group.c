@@ -11,6 +11,14 @@
 
 #define COOPERATIVE_SINCE 0x020a0000
 
+static bool has_property(const struct sl_topology *t, const char *name)
+{
+	for (size_t i = 0; i < t->kafka.property_count; i++)
+		if (strcmp(t->kafka.properties[i].name, name) == 0)
+			return true;
+	return false;
+}
+
 rd_kafka_t *sl_group_open(struct sl_kafka *k, const char *group, void (*prepare)(rd_kafka_conf_t *conf, void *arg),
 			  void *arg, struct sl_error *e)
 {
@@ -23,8 +31,9 @@ rd_kafka_t *sl_group_open(struct sl_kafka *k, const char *group, void (*prepare)
 		"true",
 		"statistics.interval.ms",
 		"5000",
-		/* A partition's end is told when a fetch came back empty: after this. */
-		"fetch.wait.max.ms",
+		/* A partition's end is told when a fetch came back empty: after this. Who says so otherwise is heard.
+		 */
+		has_property(k->topology, "fetch.wait.max.ms") ? NULL : "fetch.wait.max.ms",
 		"100",
 		NULL,
 	};

@@ -247,18 +247,22 @@ static void poll_events(struct sl_member *m)
 	}
 }
 
+static void sooner(int64_t *until_ns, int64_t at_ns, int64_t now)
+{
+	if (at_ns > now && at_ns < *until_ns)
+		*until_ns = at_ns;
+}
+
 /* Until the next commit is due or somebody may go on after a failure; pokes come before. */
 static void rest(struct sl_member *m)
 {
 	int64_t now = sl_monotonic_ns(), until = now + REST_MS * INT64_C(1000000), due = sl_member_due(m);
 
-	if (due < until)
+	sooner(&until, m->not_before_ns, now);
+	if (m->not_before_ns <= now && due < until) /* while it backs off nothing is due */
 		until = due;
-	if (m->not_before_ns > now && m->not_before_ns < until)
-		until = m->not_before_ns;
 	for (size_t i = 0; i < m->task_count; i++)
-		if (m->tasks[i]->not_before_ns > now && m->tasks[i]->not_before_ns < until)
-			until = m->tasks[i]->not_before_ns;
+		sooner(&until, m->tasks[i]->not_before_ns, now);
 	if (until > now)
 		sl_member_rest(m, (until - now + 999999) / 1000000);
 }

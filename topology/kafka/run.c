@@ -217,7 +217,9 @@ static bool over(struct run *r, enum sl_run_end *end, struct sl_error *e)
 		return false;
 	if (!t.only_waiting || !sl_kafka_look(r->k, &r->look, &why)) {
 		r->same_since_ns = 0;
-		return false;
+		*end = SL_RUN_FAILED;
+		*e = why;
+		return why.verdict == SL_STOP; /* else it may pass */
 	}
 	if (!r->look.same || trained) {
 		r->same_since_ns = 0;
