@@ -162,18 +162,19 @@ static size_t behind(const struct sl_follow *f, const int64_t *ends)
 	return f->count;
 }
 
-static void say(const struct sl_follow *f, size_t which, int64_t position, int64_t end)
+/* What is waited for. `before`: where it was when that was last said. */
+static void say(const struct sl_follow *f, size_t which, int64_t position, int64_t before, int64_t end)
 {
-	sl_log(SL_LOG_NOTE, NULL,
-	       "reading '%s' partition %d: at offset %" PRId64 " of %" PRId64
-	       "; where it does not move, a transaction is open there, and ends by itself within its time limit",
-	       f->parts[which].topic, (int)f->parts[which].partition, position, end);
+	sl_log(SL_LOG_NOTE, NULL, "reading '%s' partition %d: at offset %" PRId64 " of %" PRId64 "%s",
+	       f->parts[which].topic, (int)f->parts[which].partition, position, end,
+	       position > before ? "" : ", waiting for the transaction that is open there");
 }
 
 /* Until every part is at its end. `patience_ms` 0: for ever. False: stopped, out of patience, or the follower fails. */
 static bool wait_until(struct sl_follow *f, const int64_t *ends, int64_t patience_ms, struct sl_error *e)
 {
-	int64_t began_ns = sl_monotonic_ns(), said_ns = began_ns;
+	int64_t began_ns = sl_monotonic_ns(), said_ns = began_ns, said = -1;
+	size_t said_of = f->count;
 
 	for (;;) {
 		int64_t now_ns = sl_monotonic_ns(), position = 0;
@@ -202,9 +203,14 @@ static bool wait_until(struct sl_follow *f, const int64_t *ends, int64_t patienc
 					    " in %" PRId64 " s: brokers are slow, or a transaction stays open there",
 					    f->parts[which].topic, (int)f->parts[which].partition, position,
 					    ends[which], patience_ms / 1000);
+		if (which != said_of) {
+			said_of = which;
+			said = position;
+		}
 		if (now_ns - said_ns > SAY_MS * (int64_t)1000000) {
-			say(f, which, position, ends[which]);
+			say(f, which, position, said, ends[which]);
 			said_ns = now_ns;
+			said = position;
 		}
 		if (!f->threaded && !pump(f, 100, e))
 			return false;

@@ -62,7 +62,7 @@ struct sl_restore {
 	struct sl_stage answers; /* of the memo: the first of a key counts */
 	struct sl_buf key, value;
 	int64_t records; /* of state, read */
-	int64_t began_ns, behind_ns, said_ns;
+	int64_t began_ns, behind_ns, said_ns, said[PARTS];
 	int64_t left; /* its share of counters.restore_left */
 };
 
@@ -266,6 +266,7 @@ static bool ask(struct sl_restore *r, struct sl_error *e)
 	if (!look_here(r, starts, e))
 		return false;
 	memcpy(r->from, r->positions, sizeof r->from);
+	memcpy(r->said, r->positions, sizeof r->said);
 	r->local = true;
 	return true;
 }
@@ -442,13 +443,13 @@ static void say(struct sl_restore *r, int64_t now_ns)
 		return;
 	r->said_ns = now_ns;
 	snprintf(where, sizeof where, "step=%.255s partition=%d", r->step->name, (int)r->partition);
-	for (size_t i = 0; i < r->part_count; i++)
+	for (size_t i = 0; i < r->part_count; i++) {
 		if (r->positions[i] < r->ends[i])
-			sl_log(SL_LOG_NOTE, where,
-			       "restoring from '%s': at offset %" PRId64 " of %" PRId64
-			       "; where it does not move, a transaction is open there, and ends by itself within "
-			       "its time limit",
-			       r->names[i], r->positions[i], r->ends[i]);
+			sl_log(SL_LOG_NOTE, where, "restoring from '%s': at offset %" PRId64 " of %" PRId64 "%s",
+			       r->names[i], r->positions[i], r->ends[i],
+			       r->positions[i] > r->said[i] ? "" : ", waiting for the transaction that is open there");
+		r->said[i] = r->positions[i];
+	}
 }
 
 /* -- from outside ----------------------------------------------------------------------------------- */
