@@ -1,94 +1,6 @@
-/* test_transaction.c -- every way a transaction can end. What the broker does with it (atomicity, fencing, generations,
- * limits) is tested on a real one; librdkafka's mock cluster only makes errors to order, to see how each is
- * classified. Brokers that are paused and killed are the test's own: KAFKA_OWN=1, about three minutes. */
-#include "with_broker.h"
-
-#include <inttypes.h>
-#include <librdkafka/rdkafka_mock.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-#include <cmocka.h>
-
-/* Nothing of it is used but its limits. */
-#define TOPOLOGY                                                                                                       \
-	"topology: t\ningest: { to: raw, ties: ties }\nsteps:\n"                                                       \
-	"  - { name: dedupe, from: raw, to: { unique: u, duplicate: d, conflict: c, contaminated: x } }\n"
-
-/* -- helpers ------------------------------------------------------------------------------- */
-
-static struct sl_txn *opened(struct sl_kafka *k, const char *id)
-{
-	struct sl_error e = { 0 };
-	struct sl_txn *t = sl_txn_open(k, id, &e);
-
-	if (!t)
-		fail_msg("cannot open '%s': %s", id, e.text);
-	return t;
-}
-
-static void text(struct sl_txn *t, const char *topic, const char *key, const char *value, int64_t *last)
-{
-	struct sl_record r = { .time_ms = 1700000000000, .key = sl_text(key), .value = sl_text(value) };
-
-	sl_txn_produce(t, topic, 0, &r, last);
-}
-
-static void ends(enum sl_txn_end got, enum sl_txn_end wanted, const struct sl_error *e)
-{
-	if (got != wanted)
-		fail_msg("ended %d, not %d: %s", got, wanted, e->text);
-}
-
-static void commits(struct sl_txn *t, rd_kafka_t *consumer, enum sl_txn_end wanted)
-{
-	struct sl_error e = { 0 };
-
-	ends(sl_txn_commit(t, consumer, &e), wanted, &e);
-}
-
-/* One more transaction goes through. */
-static void works(struct sl_txn *t, const char *topic)
-{
-	int64_t last = -1;
-
-	sl_txn_begin(t);
-	text(t, topic, "k", "works", &last);
-	commits(t, NULL, SL_TXN_DONE);
-	assert_true(last >= 0);
-}
-
-/* What the committed records of partition 0 say, joined. */
-static void assert_seen(const char *topic, const char *wanted)
-{
-	struct kafka_seen seen;
-	struct sl_buf all = { 0 };
-
-	kafka_read(topic, 0, true, &seen);
-	for (size_t i = 0; i < seen.count; i++) {
-		sl_buf_print(&all, "%s%.*s=", i ? " " : "", (int)seen.records[i].key.size,
-			     (const char *)seen.records[i].key.data);
-		if (seen.records[i].value.data)
-			sl_buf_add_bytes(&all, seen.records[i].value);
-		else
-			sl_buf_print(&all, "-");
-	}
-	assert_string_equal(sl_buf_text(&all), wanted);
-	sl_buf_release(&all);
-	kafka_seen_release(&seen);
-}
-
-static const char *new_topic(int32_t partitions)
-{
-	const char *name = kafka_unique();
-
-	kafka_create(name, partitions, NULL);
-	return name;
-}
+/* test_transaction.c -- what a real broker makes of transactions: atomicity, fencing, generations, limits. How errors
+ * are classified is in test_transaction_errors.c, brokers that fall silent or die in test_transaction_outage.c. */
+#include "with_transaction.h"
 
 /* Only when polled, so a consumer that is not keeps thinking that it has what it lost. */
 static void rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *list, void *opaque)
@@ -152,16 +64,6 @@ static bool has_assignment(void *arg)
 	return count > 0;
 }
 
-static int64_t high(rd_kafka_t *rk, const char *topic)
-{
-	int64_t low, end;
-
-	assert_int_equal(rd_kafka_query_watermark_offsets(rk, topic, 0, &low, &end, 30000), 0);
-	return end;
-}
-
-/* -- on a broker ---------------------------------------------------------------------------- */
-
 static void commit_is_one(void **state)
 {
 	struct kafka_test kt;
@@ -173,7 +75,7 @@ static void commit_is_one(void **state)
 	rd_kafka_t *consumer;
 
 	(void)state;
-	kafka_test_open(&kt, TOPOLOGY);
+	kafka_test_open(&kt, TXN_TOPOLOGY);
 	a = new_topic(2), b = new_topic(1), in = new_topic(1);
 	consumer = grouped(group, NULL);
 	t = opened(&kt.k, kafka_unique());
@@ -196,7 +98,9 @@ static void commit_is_one(void **state)
 	commits(t, consumer, SL_TXN_DONE);
 	assert_int_equal(last, 2);
 	assert_int_equal(other, 0);
+	settle(&kt.k, a);
 	assert_seen(a, "k1=one k2= k1=-");
+	settle(&kt.k, b);
 	assert_seen(b, "k3=three");
 	assert_int_equal(committed(group, in), 42);
 	kafka_read(a, 1, true, &seen);
@@ -233,7 +137,7 @@ static void abort_is_nothing(void **state)
 	struct sl_txn *t;
 
 	(void)state;
-	kafka_test_open(&kt, TOPOLOGY);
+	kafka_test_open(&kt, TXN_TOPOLOGY);
 	topic = new_topic(1);
 	t = opened(&kt.k, kafka_unique());
 	for (int i = 0; i < 10; i++) {
@@ -248,6 +152,7 @@ static void abort_is_nothing(void **state)
 	}
 	sl_txn_begin(t);
 	ends(sl_txn_abort(t, &e), SL_TXN_ABORTED, &e);
+	settle(&kt.k, topic);
 	assert_seen(topic, "kept=1 kept=1 kept=1 kept=1 kept=1 kept=1 kept=1 kept=1 kept=1 kept=1");
 	assert_int_equal(committed(group, topic), -1);
 	assert_int_equal(kt.k.counters.aborted, 11);
@@ -269,7 +174,7 @@ static void second_opener_fences(void **state)
 	int64_t last = -1;
 
 	(void)state;
-	kafka_test_open(&kt, TOPOLOGY);
+	kafka_test_open(&kt, TXN_TOPOLOGY);
 	topic = new_topic(1);
 	first = opened(&kt.k, id);
 	sl_txn_begin(first);
@@ -289,6 +194,7 @@ static void second_opener_fences(void **state)
 	text(second, topic, "second", "1", NULL);
 	ends(sl_txn_abort(second, &e), SL_TXN_FENCED, &e);
 	works(third, topic);
+	settle(&kt.k, topic);
 	assert_seen(topic, "k=works k=works");
 	sl_txn_close(first);
 	sl_txn_close(second);
@@ -319,7 +225,7 @@ static void zombie_is_refused(void **state)
 	struct sl_txn *t;
 
 	(void)state;
-	kafka_test_open(&kt, TOPOLOGY);
+	kafka_test_open(&kt, TXN_TOPOLOGY);
 	in = new_topic(1), out = new_topic(1);
 	both.zombie = grouped(group, in);
 	assert_true(kafka_within(60, has_assignment, both.zombie));
@@ -344,6 +250,7 @@ static void zombie_is_refused(void **state)
 	text(t, out, "k", "4", NULL);
 	sl_txn_offset(t, in, 0, 4);
 	commits(t, both.heir, SL_TXN_DONE);
+	settle(&kt.k, out);
 	assert_seen(out, "k=1 k=4");
 	assert_int_equal(committed(group, in), 4);
 	sl_txn_close(t);
@@ -380,7 +287,7 @@ static void too_large_for_topic(void **state)
 	uint32_t x = 1;
 
 	(void)state;
-	kafka_test_open(&kt, TOPOLOGY);
+	kafka_test_open(&kt, TXN_TOPOLOGY);
 	kafka_create(topic, 1, (const char *const[]){ "max.message.bytes", "2000", NULL });
 	for (size_t i = 0; i < sizeof noise; i++)
 		noise[i] = (uint8_t)((x = x * 1664525 + 1013904223) >> 24);
@@ -414,7 +321,7 @@ static void many_records(void **state)
 	struct sl_txn *t;
 
 	(void)state;
-	kafka_test_open(&kt, TOPOLOGY);
+	kafka_test_open(&kt, TXN_TOPOLOGY);
 	topic = new_topic(1);
 	t = opened(&kt.k, kafka_unique());
 	sl_txn_begin(t);
@@ -423,6 +330,7 @@ static void many_records(void **state)
 	commits(t, NULL, SL_TXN_DONE);
 	assert_int_equal(first, 0);
 	assert_int_equal(last, MANY - 1);
+	settle(&kt.k, topic);
 	assert_int_equal(high(kt.k.raw_ends, topic), MANY + 1); /* and the marker */
 
 	sl_txn_begin(t);
@@ -434,236 +342,12 @@ static void many_records(void **state)
 	kafka_test_close(&kt);
 }
 
-/* -- errors to order ------------------------------------------------------------------------ */
-
-struct mock {
-	struct sl_topology *topology;
-	struct sl_kafka k;
-	rd_kafka_t *host, *consumer;
-	rd_kafka_mock_cluster_t *cluster;
-};
-
-static void mock_open(struct mock *m)
-{
-	rd_kafka_conf_t *conf = rd_kafka_conf_new();
-	struct sl_error e = { 0 };
-	char why[256];
-
-	*m = (struct mock){ 0 };
-	assert_int_equal(rd_kafka_conf_set(conf, "log_level", "0", why, sizeof why), 0); /* it connects to nobody */
-	m->host = rd_kafka_new(RD_KAFKA_PRODUCER, conf, why, sizeof why);
-	assert_non_null(m->host);
-	m->cluster = rd_kafka_mock_cluster_new(m->host, 1);
-	m->topology = sl_topology_parse("test.yaml", sl_text(TOPOLOGY), NULL, 0, &e);
-	assert_non_null(m->topology);
-	m->topology->stream = SL_STREAM_KAFKA;
-	m->topology->kafka.brokers = rd_kafka_mock_cluster_bootstraps(m->cluster);
-	m->topology->kafka.prefix = "";
-	if (!sl_kafka_connect(&m->k, m->topology, &e))
-		fail_msg("%s", e.text);
-	rd_kafka_mock_topic_create(m->cluster, "out", 1, 1);
-	conf = rd_kafka_conf_new();
-	assert_int_equal(rd_kafka_conf_set(conf, "bootstrap.servers", m->topology->kafka.brokers, why, sizeof why), 0);
-	assert_int_equal(rd_kafka_conf_set(conf, "group.id", "group", why, sizeof why), 0);
-	m->consumer = rd_kafka_new(RD_KAFKA_CONSUMER, conf, why, sizeof why);
-	assert_non_null(m->consumer);
-}
-
-static void mock_close(struct mock *m)
-{
-	rd_kafka_destroy(m->consumer);
-	sl_kafka_disconnect(&m->k);
-	sl_topology_free(m->topology);
-	rd_kafka_mock_cluster_destroy(m->cluster);
-	rd_kafka_destroy(m->host);
-}
-
-enum { PRODUCE = 0, INIT = 22, PARTITIONS = 24, OFFSETS = 25, END = 26, OFFSET_COMMIT = 28 };
-#define ERR(name) RD_KAFKA_RESP_ERR_##name
-
-static const struct ordered {
-	int16_t api;
-	rd_kafka_resp_err_t errors[3];
-	enum sl_txn_end end;
-	enum sl_verdict verdict; /* with FAILED */
-	const char *says;
-} ordered[] = {
-	{ PRODUCE, { ERR(NOT_ENOUGH_REPLICAS), ERR(NOT_LEADER_FOR_PARTITION) }, SL_TXN_DONE, 0, NULL },
-	{ PRODUCE, { ERR(KAFKA_STORAGE_ERROR), ERR(NOT_ENOUGH_REPLICAS_AFTER_APPEND) }, SL_TXN_DONE, 0, NULL },
-	{ PRODUCE, { ERR(_TRANSPORT) }, SL_TXN_DONE, 0, NULL },
-	{ PRODUCE, { ERR(MSG_SIZE_TOO_LARGE) }, SL_TXN_FAILED, SL_RETRY, "max.message.bytes" },
-	{ PRODUCE, { ERR(TOPIC_AUTHORIZATION_FAILED) }, SL_TXN_FAILED, SL_STOP, "Write" },
-	{ PRODUCE, { ERR(INVALID_PRODUCER_EPOCH) }, SL_TXN_FENCED, 0, NULL },
-	{ PRODUCE, { ERR(OUT_OF_ORDER_SEQUENCE_NUMBER) }, SL_TXN_ABORTED, 0, NULL },
-	{ PRODUCE, { ERR(UNKNOWN_PRODUCER_ID) }, SL_TXN_ABORTED, 0, NULL },
-	{ PRODUCE, { ERR(INVALID_TXN_STATE) }, SL_TXN_ABORTED, 0, NULL },
-	/* an acknowledgement without an offset: committed, but somebody asked where */
-	{ PRODUCE, { ERR(DUPLICATE_SEQUENCE_NUMBER) }, SL_TXN_UNKNOWN, 0, NULL },
-
-	{ PARTITIONS, { ERR(CONCURRENT_TRANSACTIONS), ERR(CONCURRENT_TRANSACTIONS) }, SL_TXN_DONE, 0, NULL },
-	{ PARTITIONS, { ERR(NOT_COORDINATOR), ERR(COORDINATOR_LOAD_IN_PROGRESS) }, SL_TXN_DONE, 0, NULL },
-	{ PARTITIONS, { ERR(_TRANSPORT) }, SL_TXN_DONE, 0, NULL },
-	{ PARTITIONS, { ERR(TOPIC_AUTHORIZATION_FAILED) }, SL_TXN_FAILED, SL_STOP, "topic 'out'" },
-	{ PARTITIONS, { ERR(TRANSACTIONAL_ID_AUTHORIZATION_FAILED) }, SL_TXN_FAILED, SL_STOP, "transactional" },
-	{ PARTITIONS, { ERR(INVALID_PRODUCER_EPOCH) }, SL_TXN_FENCED, 0, NULL },
-	{ PARTITIONS, { ERR(PRODUCER_FENCED) }, SL_TXN_FENCED, 0, NULL },
-	{ PARTITIONS, { ERR(INVALID_TXN_STATE) }, SL_TXN_ABORTED, 0, NULL },
-	{ PARTITIONS, { ERR(INVALID_PRODUCER_ID_MAPPING) }, SL_TXN_ABORTED, 0, NULL },
-
-	{ OFFSETS, { ERR(COORDINATOR_LOAD_IN_PROGRESS), ERR(CONCURRENT_TRANSACTIONS) }, SL_TXN_DONE, 0, NULL },
-	{ OFFSETS, { ERR(GROUP_AUTHORIZATION_FAILED) }, SL_TXN_FAILED, SL_STOP, "--group" },
-	{ OFFSETS, { ERR(INVALID_PRODUCER_EPOCH) }, SL_TXN_FENCED, 0, NULL },
-	{ OFFSETS, { ERR(INVALID_TXN_STATE) }, SL_TXN_ABORTED, 0, NULL },
-	{ OFFSETS, { ERR(UNKNOWN) }, SL_TXN_FAILED, SL_RETRY, NULL },
-
-	{ OFFSET_COMMIT, { ERR(NOT_COORDINATOR), ERR(COORDINATOR_LOAD_IN_PROGRESS) }, SL_TXN_DONE, 0, NULL },
-	{ OFFSET_COMMIT, { ERR(_TRANSPORT) }, SL_TXN_DONE, 0, NULL },
-	{ OFFSET_COMMIT, { ERR(ILLEGAL_GENERATION) }, SL_TXN_ABORTED, 0, NULL },
-	{ OFFSET_COMMIT, { ERR(UNKNOWN_MEMBER_ID) }, SL_TXN_ABORTED, 0, NULL },
-	{ OFFSET_COMMIT, { ERR(FENCED_INSTANCE_ID) }, SL_TXN_ABORTED, 0, NULL },
-	{ OFFSET_COMMIT, { ERR(REBALANCE_IN_PROGRESS) }, SL_TXN_ABORTED, 0, NULL },
-	{ OFFSET_COMMIT, { ERR(GROUP_AUTHORIZATION_FAILED) }, SL_TXN_FAILED, SL_STOP, "--group" },
-	{ OFFSET_COMMIT, { ERR(INVALID_PRODUCER_EPOCH) }, SL_TXN_FENCED, 0, NULL },
-
-	{ END, { ERR(CONCURRENT_TRANSACTIONS), ERR(COORDINATOR_LOAD_IN_PROGRESS) }, SL_TXN_DONE, 0, NULL },
-	{ END, { ERR(NOT_COORDINATOR) }, SL_TXN_DONE, 0, NULL },
-	{ END, { ERR(_TRANSPORT) }, SL_TXN_DONE, 0, NULL },
-	{ END, { ERR(INVALID_PRODUCER_EPOCH) }, SL_TXN_FENCED, 0, NULL },
-	{ END, { ERR(PRODUCER_FENCED) }, SL_TXN_FENCED, 0, NULL },
-	{ END, { ERR(INVALID_TXN_STATE) }, SL_TXN_UNKNOWN, 0, NULL },
-	{ END, { ERR(INVALID_PRODUCER_ID_MAPPING) }, SL_TXN_UNKNOWN, 0, NULL },
-	{ END, { ERR(UNKNOWN) }, SL_TXN_UNKNOWN, 0, NULL },
-	{ END, { ERR(TRANSACTIONAL_ID_AUTHORIZATION_FAILED) }, SL_TXN_UNKNOWN, 0, NULL },
-};
-
-static void push(struct mock *m, int16_t api, const rd_kafka_resp_err_t errors[3])
-{
-	size_t count = 0;
-
-	while (count < 3 && errors[count])
-		count++;
-	rd_kafka_mock_push_request_errors_array(m->cluster, api, count, errors);
-}
-
-static void errors_have_classes(void **state)
-{
-	struct mock m;
-
-	(void)state;
-	mock_open(&m);
-	for (size_t i = 0; i < sizeof ordered / sizeof *ordered; i++) {
-		const struct ordered *row = &ordered[i];
-		const char *name = rd_kafka_err2name(row->errors[0]);
-		struct sl_txn *t = opened(&m.k, kafka_unique());
-		struct sl_error e = { 0 };
-		int64_t last = -1;
-		enum sl_txn_end end;
-
-		push(&m, row->api, row->errors);
-		sl_txn_begin(t);
-		text(t, "out", "k", "v", &last);
-		sl_txn_offset(t, "in", 0, 1);
-		end = sl_txn_commit(t, m.consumer, &e);
-		if (end != row->end || (end == SL_TXN_FAILED && e.verdict != row->verdict) ||
-		    (row->says && !strstr(e.text, row->says)))
-			fail_msg("%s of request %d: ended %d, verdict %d: %s", name, row->api, end, e.verdict, e.text);
-		if (end == SL_TXN_FENCED) {
-			sl_txn_close(t);
-			continue;
-		}
-		sl_txn_begin(t);
-		text(t, "out", "k", "v", NULL);
-		end = sl_txn_commit(t, NULL, &e);
-		if (row->errors[0] == ERR(DUPLICATE_SEQUENCE_NUMBER) && end == SL_TXN_ABORTED) {
-			works(t, "out"); /* the mock cluster had not taken the first one, after all */
-			end = SL_TXN_DONE;
-		}
-		if (end != SL_TXN_DONE)
-			fail_msg("behind %s of request %d: ended %d: %s", name, row->api, end, e.text);
-		sl_txn_close(t);
-	}
-	mock_close(&m);
-}
-
-static void errors_of_abort(void **state)
-{
-	static const struct {
-		rd_kafka_resp_err_t errors[3];
-		enum sl_txn_end end;
-	} rows[] = {
-		{ { ERR(COORDINATOR_LOAD_IN_PROGRESS), ERR(CONCURRENT_TRANSACTIONS) }, SL_TXN_ABORTED },
-		{ { ERR(NOT_COORDINATOR) }, SL_TXN_ABORTED },
-		{ { ERR(INVALID_TXN_STATE) }, SL_TXN_ABORTED },
-		{ { ERR(INVALID_PRODUCER_ID_MAPPING) }, SL_TXN_ABORTED },
-		{ { ERR(UNKNOWN) }, SL_TXN_ABORTED },
-		{ { ERR(INVALID_PRODUCER_EPOCH) }, SL_TXN_FENCED },
-	};
-	struct mock m;
-
-	(void)state;
-	mock_open(&m);
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct sl_txn *t = opened(&m.k, kafka_unique());
-		struct sl_error e = { 0 };
-
-		push(&m, END, rows[i].errors);
-		sl_txn_begin(t);
-		text(t, "out", "k", "v", NULL);
-		ends(sl_txn_abort(t, &e), rows[i].end, &e);
-		if (rows[i].end != SL_TXN_FENCED)
-			works(t, "out");
-		sl_txn_close(t);
-	}
-	mock_close(&m);
-}
-
-static void errors_of_open(void **state)
-{
-	static const struct {
-		rd_kafka_resp_err_t errors[3];
-		enum sl_verdict verdict; /* SL_OK: it opens */
-		const char *says;
-	} rows[] = {
-		{ { ERR(COORDINATOR_LOAD_IN_PROGRESS), ERR(NOT_COORDINATOR), ERR(CONCURRENT_TRANSACTIONS) },
-		  SL_OK,
-		  NULL },
-		{ { ERR(TRANSACTIONAL_ID_AUTHORIZATION_FAILED) }, SL_STOP, "Write and Describe" },
-		{ { ERR(CLUSTER_AUTHORIZATION_FAILED) }, SL_STOP, "IdempotentWrite" },
-		{ { ERR(INVALID_TRANSACTION_TIMEOUT) }, SL_STOP, "transaction.max.timeout.ms" },
-	};
-	struct mock m;
-
-	(void)state;
-	mock_open(&m);
-	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct sl_error e = { 0 };
-		struct sl_txn *t;
-
-		push(&m, INIT, rows[i].errors);
-		t = sl_txn_open(&m.k, kafka_unique(), &e);
-		if (rows[i].verdict == SL_OK) {
-			if (!t)
-				fail_msg("%s", e.text);
-			works(t, "out");
-			sl_txn_close(t);
-			continue;
-		}
-		assert_null(t);
-		assert_int_equal(e.verdict, rows[i].verdict);
-		if (!strstr(e.text, rows[i].says))
-			fail_msg("'%s' does not say '%s'", e.text, rows[i].says);
-	}
-	mock_close(&m);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(commit_is_one),        cmocka_unit_test(abort_is_nothing),
 		cmocka_unit_test(second_opener_fences), cmocka_unit_test(zombie_is_refused),
 		cmocka_unit_test(too_large_for_topic),  cmocka_unit_test(many_records),
-		cmocka_unit_test(errors_have_classes),  cmocka_unit_test(errors_of_abort),
-		cmocka_unit_test(errors_of_open),
 	};
 
 	return cmocka_run_group_tests_name("transaction", tests, NULL, NULL);
