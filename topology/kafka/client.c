@@ -181,9 +181,9 @@ static void on_error(rd_kafka_t *rk, int code, const char *reason, void *opaque)
 }
 
 /* What is known otherwise, and better: failed connections come to on_error, once for all handles instead of once for
- * each; ends of transactions to those who made them; CONFWARN says that a consumer has no use for a producer's
- * property, which is how kafka: is meant. */
-static const char *const quiet[] = { "FAIL", "ERROR", "FATAL", "TXNERR", "GETPID", "CONFWARN" };
+ * each; ends of transactions to those who made them; time outs (REQTMOUT) to on_error again; CONFWARN says that a
+ * consumer has no use for a producer's property, which is how kafka: is meant. */
+static const char *const quiet[] = { "FAIL", "ERROR", "FATAL", "TXNERR", "GETPID", "REQTMOUT", "CONFWARN" };
 
 static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
 {
