@@ -81,6 +81,7 @@ struct sl_unit {
 	/* the transaction */
 	bool begun;
 	int64_t begun_ns;
+	int64_t read;          /* records played in it */
 	struct sl_buf outputs; /* u32 topic, u32 partition, frame */
 	struct sl_stage stage;
 	struct sl_counts counts;

@@ -488,6 +488,7 @@ enum sl_step_result sl_unit_step(struct sl_unit *u)
 	if (!play(u))
 		goto failed;
 	u->position = u->records[u->count - 1].offset + 1;
+	u->read += (int64_t)u->count;
 	atomic_fetch_add(&u->played, u->count);
 	batch_drop(u, false);
 	sl_attempt_thread(NULL);
@@ -545,6 +546,7 @@ void sl_unit_seal(struct sl_unit *u)
 
 static void transaction_drop(struct sl_unit *u)
 {
+	u->read = 0;
 	sl_buf_clear(&u->outputs);
 	sl_stage_clear(&u->stage);
 	sl_writes_clear(&u->writes);

@@ -546,6 +546,7 @@ static void a_commit_sends_outputs_changelog_and_counts(void **unused)
 	must(t != NULL, &e);
 	for (int round = 0; round < 3; round++) { /* the second is aborted */
 		sl_buf_clear(&u->outputs);
+		u->read = 70;
 		put_output(u, gold, 0, &r);
 		put_output(u, gold, 1, &r);
 		put_output(u, embedded, 1, &r);
@@ -573,12 +574,15 @@ static void a_commit_sends_outputs_changelog_and_counts(void **unused)
 	assert_true(has(&seen, "sstate", 6, "logged"));
 	assert_true(has(&seen, "sgone", 5, NULL));
 	assert_false(has(&seen, "dderived", 8, "not logged"));
-	assert_int_equal(seen.count, 2 * (3 + 3)); /* offset, state, gone; a count for each of three topics */
+	assert_int_equal(seen.count,
+			 2 * (3 + 4)); /* offset, state, gone; a count for each of three topics, and of what was read */
 	kafka_seen_release(&seen);
 	must(sl_follow_sync(k->follow, false, &e), &e);
 	assert_int_equal(w.rts[0]->stream->records(w.rts[0], gold), 4);
 	assert_int_equal(w.rts[0]->stream->records(w.rts[0], embedded), 2);
 	assert_int_equal(w.rts[0]->stream->records(w.rts[0], dead), 2);
+	/* nobody of ours wrote what was read: others did */
+	assert_int_equal(w.rts[0]->stream->records(w.rts[0], topic_of(&w, "pairs.unique")), 140);
 	sl_unit_close(u);
 	close_world(&w);
 }

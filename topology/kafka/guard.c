@@ -37,7 +37,7 @@ struct sl_guard {
 	pthread_mutex_t lock;
 	struct sl_txn *txn; /* NULL: closed */
 	enum held held;     /* somebody has read what it will write */
-	bool behind;        /* rt->meta and the tables may miss what was committed here */
+	bool behind;        /* rt->meta (and, but for ingest, the tables) may miss what was committed here */
 };
 
 /* What a key of meta, or a name, is written under. */
@@ -119,7 +119,7 @@ static bool stand(struct sl_kafka *k, struct sl_guard *g, struct sl_error *e)
 			return false;
 		g->behind = true;
 	}
-	if (g->behind && !sl_follow_sync(k->follow, true, e))
+	if (g->behind && !sl_follow_sync(k->follow, strncmp(g->what, "ingest.", 7) != 0, e))
 		return false;
 	g->behind = false;
 	return true;

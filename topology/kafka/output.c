@@ -5,9 +5,10 @@
  *
  * Every writer counts the records that it has ever sent to each topic, in the same transaction: key 'n' (store.h),
  * writer "dedupe" for a task of that step, "@models" for a guard (guard.c). The sum over writers is how many data
- * records a topic ever got, which offsets do not tell (transactions leave control records between them). And
- * what goes into a table carries its number in a header: the table's version is the sum of the latest numbers
- * (tables.h), whatever compaction has dropped.
+ * records a topic ever got from us, which offsets do not tell (transactions leave control records between them);
+ * a key without a topic counts what the task has read, other people's records too. And what goes into a table carries
+ * its number in a header: the table's version is the sum of the latest numbers (tables.h), whatever compaction has
+ * dropped.
  *
  * No state of its own; the caller's thread. */
 #include "kafka.h"
@@ -124,6 +125,7 @@ bool sl_kafka_outputs(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, s
 	const struct sl_topology *topology = k->topology;
 	struct sl_bytes frames = sl_buf_bytes(&u->outputs);
 	int64_t *sent = sl_calloc(topology->topic_count + 1, sizeof *sent); /* 0: nothing in this transaction */
+	int64_t read = 0;
 	struct sl_buf scratch[2] = { 0 };
 	bool done = true;
 
@@ -149,9 +151,12 @@ bool sl_kafka_outputs(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, s
 		done = sl_kafka_output(k, t, (int)topic, partition, &r, k->rt->topics[topic].table ? sequence : NULL,
 				       scratch, e);
 	}
+	done = done && sent_before(u, "", &read, e);
 	for (size_t i = 0; done && i < topology->topic_count; i++)
 		if (sent[i])
 			put_sent(u, topology->topics[i].name, sent[i]);
+	if (done && u->read)
+		put_sent(u, "", read + u->read);
 	free(sent);
 	sl_buf_release(&scratch[0]);
 	sl_buf_release(&scratch[1]);

@@ -12,6 +12,7 @@
 #include "kafka.h"
 
 #include "../base/log.h"
+#include "../keys.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -241,24 +242,43 @@ static void kafka_close(struct sl_runtime *rt)
 
 /* -- counts and progress --------------------------------------------------------------------- */
 
-/* The sum over all writers: key 'n' writer 0 partition(4) topic. */
-static int64_t kafka_records(struct sl_runtime *rt, int topic)
+/* The sum of the counts with this prefix whose key ends in exactly `topic`: 'n' writer 0 partition(4) topic. */
+static int64_t counted(struct sl_runtime *rt, struct sl_bytes prefix, const char *topic)
 {
-	struct sl_bytes name = sl_text(rt->topology->topics[topic].name), key, value;
-	struct sl_store_scan *scan = rt->meta->ops->scan(rt->meta, (struct sl_bytes){ "n", 1 });
+	struct sl_store_scan *scan = rt->meta->ops->scan(rt->meta, prefix);
+	struct sl_bytes key, value;
 	struct sl_error e = { 0 };
 	int64_t n = 0;
 
 	while (rt->meta->ops->next(scan, &key, &value, &e)) {
 		const char *writer_end = memchr(key.data, 0, key.size);
-		size_t skip = writer_end ? (size_t)(writer_end - (const char *)key.data) + 5 : key.size;
-		struct sl_bytes to = { (const char *)key.data + skip, key.size - skip };
+		size_t skip = writer_end ? (size_t)(writer_end - (const char *)key.data) + 5 : SIZE_MAX;
 
-		if (skip < key.size && value.size == 8 && sl_bytes_equal(to, name))
+		if (skip <= key.size && value.size == 8 &&
+		    sl_is((struct sl_bytes){ (const char *)key.data + skip, key.size - skip }, topic))
 			n += (int64_t)sl_get_le64(value.data);
 	}
 	rt->meta->ops->end(scan);
 	return n;
+}
+
+/* What our writers have sent, or, where other people write too, what was read if that is more. */
+static int64_t kafka_records(struct sl_runtime *rt, int topic)
+{
+	int64_t most = counted(rt, (struct sl_bytes){ "n", 1 }, rt->topology->topics[topic].name);
+	struct sl_buf prefix = { 0 };
+
+	for (size_t i = 0; i < rt->topology->step_count; i++) {
+		int64_t read;
+
+		if (rt->topology->steps[i].from != topic)
+			continue;
+		sl_key_begin(&prefix, 'n', rt->topology->steps[i].name);
+		read = counted(rt, sl_buf_bytes(&prefix), "");
+		most = read > most ? read : most;
+	}
+	sl_buf_release(&prefix);
+	return most;
 }
 
 static int64_t kafka_bytes(struct sl_runtime *rt, int topic)
