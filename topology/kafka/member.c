@@ -408,6 +408,10 @@ struct sl_error sl_member_join(struct sl_member *m)
 		if (k->members[i] != m)
 			k->members[kept++] = k->members[i];
 	k->member_count = kept;
+	if (kept == 0) {
+		free(k->members);
+		k->members = NULL;
+	}
 	sl_unlock(&k->lock);
 	e = m->error;
 	member_free(m);
