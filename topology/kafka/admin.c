@@ -13,6 +13,7 @@
 #include "admin.h"
 
 #include <assert.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -67,13 +68,47 @@ void sl_ask_end(struct sl_ask *a)
 
 /* -- ends -------------------------------------------------------------------------------------- */
 
+/* True: ask again, the leader has moved. librdkafka keeps answering from what it knew of leaders until that is 15
+ * minutes old, and a refusal does not make these handles, which read no topic, look again: so they are told to. */
+static bool moved(rd_kafka_t *rk, const char *topic, rd_kafka_resp_err_t code, int64_t until_ns)
+{
+	const struct rd_kafka_metadata *metadata;
+	rd_kafka_topic_t *rkt;
+
+	switch (code) {
+	case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+	case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH:
+	case RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH:
+	case RD_KAFKA_RESP_ERR__TRANSPORT:
+	case RD_KAFKA_RESP_ERR__TIMED_OUT:
+		break;
+	default:
+		return false;
+	}
+	rkt = rd_kafka_topic_new(rk, topic, NULL);
+	if (rkt && !rd_kafka_metadata(rk, 0, rkt, &metadata, ENDS_MS))
+		rd_kafka_metadata_destroy(metadata);
+	if (rkt)
+		rd_kafka_topic_destroy(rkt);
+	if (sl_monotonic_ns() >= until_ns)
+		return false;
+	poll(NULL, 0, SLICE_MS);
+	return true;
+}
+
 bool sl_kafka_ends(struct sl_kafka *k, const char *topic, int32_t partition, bool committed, int64_t *start,
 		   int64_t *end, struct sl_error *e)
 {
 	rd_kafka_t *rk = committed ? k->admin : k->raw_ends;
-	rd_kafka_resp_err_t code = rd_kafka_query_watermark_offsets(rk, topic, partition, start, end, ENDS_MS);
+	int64_t until_ns = sl_monotonic_ns() + ENDS_MS * INT64_C(1000000);
+	rd_kafka_resp_err_t code;
 
-	rd_kafka_poll(rk, 0);
+	do {
+		code = rd_kafka_query_watermark_offsets(rk, topic, partition, start, end, ENDS_MS);
+		rd_kafka_poll(rk, 0);
+	} while (code && !sl_kafka_stopping(k) && moved(rk, topic, code, until_ns));
 	if (code)
 		return sl_kafka_failed(k, e, code, NULL, "look where topic '%s' [%d] ends", topic, (int)partition);
 	sl_kafka_answered(k);
@@ -103,11 +138,15 @@ bool sl_kafka_ends_all(struct sl_kafka *k, const char *topic, int32_t count, boo
 		       int64_t *ends, struct sl_error *e)
 {
 	rd_kafka_t *rk = committed ? k->admin : k->raw_ends;
-	rd_kafka_resp_err_t code = logical_offsets(rk, topic, count, RD_KAFKA_OFFSET_BEGINNING, starts);
+	int64_t until_ns = sl_monotonic_ns() + ENDS_MS * INT64_C(1000000);
+	rd_kafka_resp_err_t code;
 
-	if (!code)
-		code = logical_offsets(rk, topic, count, RD_KAFKA_OFFSET_END, ends);
-	rd_kafka_poll(rk, 0);
+	do {
+		code = logical_offsets(rk, topic, count, RD_KAFKA_OFFSET_BEGINNING, starts);
+		if (!code)
+			code = logical_offsets(rk, topic, count, RD_KAFKA_OFFSET_END, ends);
+		rd_kafka_poll(rk, 0);
+	} while (code && !sl_kafka_stopping(k) && moved(rk, topic, code, until_ns));
 	if (code)
 		return sl_kafka_failed(k, e, code, NULL, "look where topic '%s' ends", topic);
 	sl_kafka_answered(k);
