@@ -205,7 +205,7 @@ void sl_status_stream(const json_t *status, FILE *to)
 	partitions_behind(status, to);
 	if (!stream)
 		return;
-	fprintf(to, "kafka %s as %s\n", sl_status_text(stream, "brokers"), sl_status_text(stream, "application"));
+	fprintf(to, "\nkafka %s as %s\n", sl_status_text(stream, "brokers"), sl_status_text(stream, "application"));
 	if (*sl_status_text(stream, "trouble"))
 		fprintf(to, "  trouble: %s\n", sl_status_text(stream, "trouble"));
 	if (!json_is_true(json_object_get(status, "running")))
