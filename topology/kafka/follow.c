@@ -415,6 +415,9 @@ static bool open_frozen(struct sl_follow *f, struct sl_error *e)
 		if (!pump(f, (int)(20 + seed % 200), e) || !sl_follow_sync(f, false, e))
 			return false;
 	}
+	/* The first pin may have been read while the others of its transaction were still to come. */
+	if (!sl_follow_sync(f, false, e))
+		return false;
 	add_tables(f);
 	for (size_t i = tables; i < f->count; i++)
 		if (!sl_freeze_end(f->k->rt, f->followed[i].topic, f->parts[i].partition, &f->followed[i].limit, e))
