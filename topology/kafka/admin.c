@@ -1,13 +1,9 @@
-/* admin.c -- what is asked of the brokers beside reading and writing: ends of partitions, offsets of groups, letting
- * records go, a setting. (Making and comparing topics: topics.c.)
+/* admin.c -- what is asked of the brokers beside reading and writing: ends of partitions, letting records go, a
+ * setting. (What groups have committed: offsets.c. Making and comparing topics: topics.c.)
  *
  * Two ends. A consumer is told of a partition's end by its isolation level: read_committed gets the last
  * stable offset, where the first open transaction begins; read_uncommitted the high watermark. So there are two
  * handles, k->admin and k->raw_ends.
- *
- * Stable offsets. A group's offset that a transaction has sent and not yet committed is neither there nor not: the
- * broker says UNSTABLE_OFFSET_COMMIT, and we ask again until it is decided, at the latest when the brokers
- * abort it (transaction.timeout.ms).
  *
  * Threads: any; nothing is kept between calls. */
 #include "admin.h"
@@ -21,7 +17,6 @@
 #define ANSWER_MS 10000
 #define SLICE_MS 100
 #define ENDS_MS 5000
-#define STABLE_NS INT64_C(30000000000)
 
 /* -- asking ---------------------------------------------------------------------------------- */
 
@@ -151,95 +146,6 @@ bool sl_kafka_ends_all(struct sl_kafka *k, const char *topic, int32_t count, boo
 		return sl_kafka_failed(k, e, code, NULL, "look where topic '%s' ends", topic);
 	sl_kafka_answered(k);
 	return true;
-}
-
-/* -- offsets of a group ------------------------------------------------------------------------- */
-
-static void no_offsets(int32_t count, int64_t *offsets)
-{
-	for (int32_t p = 0; p < count; p++)
-		offsets[p] = -1;
-}
-
-/* One answer; *unstable: a transaction is undecided, ask again. */
-static bool read_offsets(struct sl_ask *a, const char *group, const char *topic, int32_t count, int64_t *offsets,
-			 bool *unstable, struct sl_error *e)
-{
-	const rd_kafka_topic_partition_list_t *list;
-	const rd_kafka_group_result_t **groups;
-	const rd_kafka_error_t *error;
-	rd_kafka_resp_err_t code;
-	size_t n;
-
-	groups = rd_kafka_ListConsumerGroupOffsets_result_groups(
-		rd_kafka_event_ListConsumerGroupOffsets_result(a->event), &n);
-	assert(n == 1);
-	error = rd_kafka_group_result_error(groups[0]);
-	code = error ? rd_kafka_error_code(error) : RD_KAFKA_RESP_ERR_NO_ERROR;
-	*unstable = code == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT;
-	if (code == RD_KAFKA_RESP_ERR_GROUP_ID_NOT_FOUND || *unstable)
-		return true;
-	if (code)
-		return sl_kafka_failed(a->k, e, code, rd_kafka_error_string(error), "read the offsets of group '%s'",
-				       group);
-	list = rd_kafka_group_result_partitions(groups[0]);
-	for (int i = 0; i < list->cnt; i++) {
-		const rd_kafka_topic_partition_t *p = &list->elems[i];
-
-		if (p->err == RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT)
-			*unstable = true;
-		else if (p->err)
-			return sl_kafka_failed(a->k, e, p->err, NULL, "read the offset of group '%s' in '%s' [%d]",
-					       group, topic, (int)p->partition);
-		if (p->partition >= 0 && p->partition < count && p->offset >= 0)
-			offsets[p->partition] = p->offset;
-	}
-	return true;
-}
-
-static bool ask_offsets(struct sl_kafka *k, const char *group, const char *topic, int32_t count, int64_t *offsets,
-			bool *unstable, struct sl_error *e)
-{
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(count);
-	rd_kafka_ListConsumerGroupOffsets_t *request;
-	rd_kafka_error_t *error;
-	struct sl_ask a;
-	bool ok;
-
-	for (int32_t p = 0; p < count; p++)
-		rd_kafka_topic_partition_list_add(list, topic, p);
-	request = rd_kafka_ListConsumerGroupOffsets_new(group, list);
-	sl_ask_begin(&a, k, RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS);
-	error = rd_kafka_AdminOptions_set_require_stable_offsets(a.options, 1);
-	assert(!error);
-	rd_kafka_ListConsumerGroupOffsets(k->admin, &request, 1, a.options, a.queue);
-	no_offsets(count, offsets);
-	ok = sl_ask_answer(&a, e, "read the offsets of group '%s'", group) &&
-	     read_offsets(&a, group, topic, count, offsets, unstable, e);
-	sl_ask_end(&a);
-	rd_kafka_ListConsumerGroupOffsets_destroy(request);
-	rd_kafka_topic_partition_list_destroy(list);
-	return ok;
-}
-
-bool sl_kafka_offsets(struct sl_kafka *k, const char *group, const char *topic, int32_t count, int64_t *offsets,
-		      struct sl_error *e)
-{
-	int64_t begun = sl_monotonic_ns();
-	bool unstable;
-
-	for (;;) {
-		if (!ask_offsets(k, group, topic, count, offsets, &unstable, e))
-			return false;
-		if (!unstable)
-			return true;
-		if (sl_kafka_stopping(k) || sl_monotonic_ns() - begun > STABLE_NS)
-			return sl_error_set(e, SL_RETRY,
-					    "cannot read the offsets of group '%s': a transaction with new ones is not "
-					    "decided yet",
-					    group);
-		rd_kafka_poll(k->admin, SLICE_MS);
-	}
 }
 
 /* -- letting go ---------------------------------------------------------------------------------- */

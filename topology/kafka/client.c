@@ -269,6 +269,7 @@ void sl_kafka_disconnect(struct sl_kafka *k)
 {
 	if (!k->self)
 		return;
+	sl_kafka_offsets_close(k);
 	if (k->admin)
 		rd_kafka_destroy(k->admin);
 	if (k->raw_ends)

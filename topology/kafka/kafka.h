@@ -2,7 +2,8 @@
  *
  *     client.c       making librdkafka handles: properties, names, waiting for the brokers
  *     errors.c       what went wrong: verdicts, words, what the brokers complain about
- *     admin.c        ends, committed offsets, purging
+ *     admin.c        ends, purging
+ *     offsets.c      what groups have committed
  *     topics.c       topics made and compared
  *     message.c      librdkafka messages to struct sl_record and back
  *     tail.c         reading partitions by assignment, past control records
@@ -86,6 +87,7 @@ struct sl_kafka {
 	struct sl_values *values;
 	rd_kafka_t *admin;    /* a consumer without group, isolation read_committed: Admin API, ends */
 	rd_kafka_t *raw_ends; /* the same with read_uncommitted: ends only */
+	struct sl_group_offsets *offsets; /* offsets.c */
 	struct sl_follow *follow;
 	struct sl_kafka_counters counters;
 	pthread_mutex_t lock; /* what follows, and rt->units */
@@ -174,15 +176,19 @@ bool sl_kafka_ends(struct sl_kafka *k, const char *topic, int32_t partition, boo
 /* The same of partitions 0 .. count - 1, in two requests a broker. */
 bool sl_kafka_ends_all(struct sl_kafka *k, const char *topic, int32_t count, bool committed, int64_t *starts,
 		       int64_t *ends, struct sl_error *e) SL_MUST_CHECK;
-/* What the group has committed of partitions 0 .. count - 1: stable (pending transactions are waited for); -1: nothing.
- */
-bool sl_kafka_offsets(struct sl_kafka *k, const char *group, const char *topic, int32_t count, int64_t *offsets,
-		      struct sl_error *e) SL_MUST_CHECK;
 /* Let go of records below `offset`. */
 bool sl_kafka_purge(struct sl_kafka *k, const char *topic, int32_t partition, int64_t offset,
 		    struct sl_error *e) SL_MUST_CHECK;
 /* delete.retention.ms of a topic, from the brokers. */
 bool sl_kafka_delete_retention(struct sl_kafka *k, const char *topic, int64_t *ms, struct sl_error *e) SL_MUST_CHECK;
+
+/* -- offsets.c ---------------------------------------------------------------------------- */
+
+/* What the group has committed of partitions 0 .. count - 1: stable (pending transactions are waited for); -1: nothing.
+ */
+bool sl_kafka_offsets(struct sl_kafka *k, const char *group, const char *topic, int32_t count, int64_t *offsets,
+		      struct sl_error *e) SL_MUST_CHECK;
+void sl_kafka_offsets_close(struct sl_kafka *k);
 
 /* -- message.c --------------------------------------------------------------------------- */
 
