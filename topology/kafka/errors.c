@@ -257,7 +257,7 @@ void sl_kafka_complain(struct sl_kafka *k, rd_kafka_resp_err_t code, const char 
 
 	if (code == RD_KAFKA_RESP_ERR__MAX_POLL_EXCEEDED || code == RD_KAFKA_RESP_ERR__PARTITION_EOF)
 		return; /* a member's own business: it sees the same when it polls */
-	if (code == RD_KAFKA_RESP_ERR__TRANSPORT && strstr(reason, "Disconnected") && atomic_load(&k->reached))
+	if (atomic_load(&k->reached) && (broken || strstr(reason, "unexpected eof")))
 		return; /* brokers close idle connections; one that is gone refuses the next, and that is told */
 	words(k, code, reason, text);
 	sl_lock(&k->lock);

@@ -216,6 +216,20 @@ static void message_failed(struct sl_txn *t, struct sl_error *e)
 	}
 }
 
+/* The coordinator refused a topic, and librdkafka says which in its log alone: its line ADDPARTS comes before. */
+static void topic_refused(struct sl_txn *t, struct sl_error *e)
+{
+	struct sl_buf names = { 0 };
+
+	for (size_t i = 0; i < t->topic_count; i++)
+		sl_buf_print(&names, "%s'%s'", i ? ", " : "", rd_kafka_topic_name(t->topics[i]));
+	sl_error_set(e, sl_kafka_no_right(t->k),
+		     "this user may not write to %s %s; grant the operations Write and Describe on it (kafka-acls.sh "
+		     "--add --topic)",
+		     t->topic_count == 1 ? "topic" : "one of the topics", sl_buf_text(&names));
+	sl_buf_release(&names);
+}
+
 /* What librdkafka holds against going on, for e; its code. Called only where it does: messages failed, or it took no
  * more of them. Then commit_transaction refuses before it asks the coordinator, and that refusal is the only
  * place that tells. */
@@ -229,12 +243,10 @@ static rd_kafka_resp_err_t ask_why(struct sl_txn *t, struct sl_error *e)
 		error = rd_kafka_commit_transaction(t->rk, END_MS);
 		assert(error);
 		code = rd_kafka_error_code(error);
-		if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED && t->failure.code) {
-			t->failure.code = code;
-			message_failed(t, e);
-		} else {
+		if (code == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
+			topic_refused(t, e);
+		else
 			sl_kafka_failed(t->k, e, code, rd_kafka_error_string(error), "write under '%s'", t->id);
-		}
 		rd_kafka_error_destroy(error);
 	} else {
 		message_failed(t, e);
