@@ -83,7 +83,7 @@ for topic in pairs.curated pairs.flipped pairs.discarded pairs.duplicate pairs.c
 done
 
 # A kept, a flipped, a discarded pair, a copy and a gold one.
-ids=()
+ids=() turn=0
 for topic in pairs.curated pairs.flipped pairs.discarded pairs.duplicate pairs.gold; do
 	ids+=("$(awk -v topic="$topic" '$1 == topic { print $2; exit }' "$dir/embedded1.records")")
 done
@@ -98,10 +98,10 @@ for partitions in 1 4; do
 		outcome "$name" "$dir/$name.fresh"
 		same "$name" "embedded$partitions" "$dir/embedded$partitions" "$name" "$dir/$name.fresh"
 		same_store "$name" "embedded$partitions" "$name"
-		for id in "${ids[@]}"; do
-			diff <(explain embedded1 "$dir/embedded1" "$id") <(explain "$name" "$dir/$name.fresh" "$id") >&2 ||
-				wrong "$name: explain $id tells another life; left in $dir"
-		done
+		# Another one each time: explain reads all topics.
+		id=${ids[turn++ % ${#ids[@]}]}
+		diff <(explain embedded1 "$dir/embedded1" "$id") <(explain "$name" "$dir/$name.fresh" "$id") >&2 ||
+			wrong "$name: explain $id tells another life; left in $dir"
 		echo "equal.sh: Kafka, $partitions partitions, $processes processes: $took ms; the same"
 	done
 done
