@@ -38,13 +38,19 @@ static int own_start(void **state, const char *properties)
 	return setenv("KAFKA_BOOTSTRAP", brokers, 1);
 }
 
-/* Transactions live for as long as their producers say nothing. And the controller does not fence a broker that was
- * paused: while its partitions have no leader, a coordinator of Kafka 4.3 takes them for deleted and ends a
- * transaction without their markers. */
-static int own_patient(void **state)
+/* Transactions live for as long as their producers say nothing. */
+#define PATIENT "--property transaction.abort.timed.out.transaction.cleanup.interval.ms=3600000"
+
+static int own_dying(void **state)
 {
-	return own_start(state, "--property transaction.abort.timed.out.transaction.cleanup.interval.ms=3600000 "
-				"--property broker.session.timeout.ms=600000");
+	return own_start(state, PATIENT);
+}
+
+/* The controller does not fence a broker that was paused: while its partitions have no leader, a coordinator of
+ * Kafka 4.3 takes them for deleted, and ends a transaction without their markers. */
+static int own_sleeping(void **state)
+{
+	return own_start(state, PATIENT " --property broker.session.timeout.ms=600000");
 }
 
 static int own_strict(void **state)
@@ -340,10 +346,14 @@ static void killed_brokers(void **state)
 
 int main(void)
 {
-	const struct CMUnitTest patient[] = {
-		cmocka_unit_test(unknown_and_lost),      cmocka_unit_test(unknown_and_either),
-		cmocka_unit_test(unknown_and_committed), cmocka_unit_test(silent_while_writing),
+	const struct CMUnitTest dying[] = {
+		cmocka_unit_test(unknown_and_lost),
 		cmocka_unit_test(killed_brokers),
+	};
+	const struct CMUnitTest sleeping[] = {
+		cmocka_unit_test(unknown_and_either),
+		cmocka_unit_test(unknown_and_committed),
+		cmocka_unit_test(silent_while_writing),
 	};
 	const struct CMUnitTest strict[] = { cmocka_unit_test(timed_out) };
 	int failed;
@@ -352,7 +362,8 @@ int main(void)
 		fprintf(stderr, "skipped: brokers that fall silent or die; KAFKA_OWN=1 starts some for that\n");
 		return 0;
 	}
-	failed = cmocka_run_group_tests_name("patient broker", patient, own_patient, own_stop);
+	failed = cmocka_run_group_tests_name("dying broker", dying, own_dying, own_stop);
+	failed += cmocka_run_group_tests_name("sleeping broker", sleeping, own_sleeping, own_stop);
 	failed += cmocka_run_group_tests_name("strict broker", strict, own_strict, own_stop);
 	return failed;
 }

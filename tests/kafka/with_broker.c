@@ -267,10 +267,12 @@ static void see(struct kafka_seen *seen, size_t *capacity, const rd_kafka_messag
 	};
 }
 
-/* One for all reads, because a new client takes half a second to find its way; it ends with the process. */
+/* One for all reads, because a new client takes half a second to find its way; it ends with the process, or when
+ * KAFKA_BOOTSTRAP names other brokers. */
 static rd_kafka_t *reader(bool committed)
 {
 	static rd_kafka_t *readers[2];
+	static char *of[2];
 	const char *const settings[] = { "group.id",
 					 "none",
 					 "enable.auto.commit",
@@ -283,8 +285,15 @@ static rd_kafka_t *reader(bool committed)
 					 committed ? "read_committed" : "read_uncommitted",
 					 NULL };
 
-	if (!readers[committed])
+	if (of[committed] && strcmp(of[committed], kafka_bootstrap()) != 0) {
+		rd_kafka_destroy(readers[committed]);
+		free(of[committed]);
+		of[committed] = NULL;
+	}
+	if (!of[committed]) {
 		readers[committed] = client(RD_KAFKA_CONSUMER, settings);
+		of[committed] = sl_strdup(kafka_bootstrap());
+	}
 	return readers[committed];
 }
 
