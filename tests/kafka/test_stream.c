@@ -633,7 +633,7 @@ static void progress_is_the_group_s(void **unused)
 	struct sl_record out[5] = { record("a", "1"), record("a", "2"), record("a", "3"), record("a", "4"),
 				    record("a", "5") };
 	const struct sl_step *step;
-	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
+	rd_kafka_topic_partition_list_t *list;
 	int64_t committed = -7, lag = -7, others = 0;
 	struct sl_buf json = { 0 }, text = { 0 };
 	char group[SL_ID_MAX];
@@ -654,6 +654,7 @@ static void progress_is_the_group_s(void **unused)
 	member = sl_kafka_client(w.rts[0]->kafka, RD_KAFKA_CONSUMER, (const char *const[]){ "group.id", group, NULL },
 				 NULL, NULL, &e);
 	must(member != NULL, &e);
+	list = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_topic_partition_list_add(list, w.rts[0]->kafka->names[topic], partition)->offset = 3;
 	assert_int_equal(rd_kafka_commit(member, list, 0), 0);
 	rd_kafka_topic_partition_list_destroy(list);
