@@ -27,7 +27,7 @@ static inline struct sl_txn *opened(struct sl_kafka *k, const char *id)
 
 static inline void text(struct sl_txn *t, const char *topic, const char *key, const char *value, int64_t *last)
 {
-	struct sl_record r = { .time_ms = 1700000000000, .key = sl_text(key), .value = sl_text(value) };
+	struct sl_record r = { .key = sl_text(key), .value = sl_text(value) };
 
 	sl_txn_produce(t, topic, 0, &r, last);
 }
