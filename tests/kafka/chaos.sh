@@ -62,6 +62,8 @@ declare -A pid=() state=() life=() port=() pace=()
 feeder='' restarting='' broker=0 weather='' proxy_pid='' watch_pid=''
 leave() {
 	local w
+	# A subshell that is ended before it has dropped our trap comes here too.
+	[[ $BASHPID -eq $$ ]] || return 0
 	trap '' TERM INT
 	[[ -z $feeder ]] || kill "$feeder" 2>/dev/null || true
 	for w in "${pid[@]}" $proxy_pid $watch_pid; do
