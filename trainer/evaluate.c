@@ -18,8 +18,7 @@ static double half_ties(double difference)
 	return difference > 0 ? 1 : difference < 0 ? 0 : 0.5;
 }
 
-/* 1 or 2; 0 when the producer did not say. */
-static int preferred_position(struct sl_bytes meta)
+int sl_preferred_position(struct sl_bytes meta)
 {
 	int position = 0;
 
@@ -37,7 +36,7 @@ static int preferred_position(struct sl_bytes meta)
 
 void sl_tally_add(struct sl_tally *t, const struct sl_pair *p, const struct sl_features *f, double margin)
 {
-	int position = preferred_position(p->meta);
+	int position = sl_preferred_position(p->meta);
 
 	if (t->count == t->capacity) {
 		t->capacity = t->capacity ? 2 * t->capacity : 256;

@@ -73,6 +73,9 @@ bool sl_train_cross_fit(const struct sl_train_options *o, const struct sl_exampl
 void sl_evaluate(const struct sl_model *m, const struct sl_examples *examples, enum sl_split split,
 		 struct sl_evaluation *out);
 
+/* Which answer was shown first upstream (meta.preferred_position), 1: the preferred one, 2: the other; 0: not said. */
+int sl_preferred_position(struct sl_bytes meta);
+
 /* A JSON object for the registry and `status`. Without `seconds`: no wall clock
  * enters what is stored. */
 void sl_train_report_json(const struct sl_train_report *r, struct sl_buf *to);
