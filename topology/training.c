@@ -8,13 +8,13 @@
  * commit. A folder that was never announced is found at the next look and announced then.
  *
  * Threads: one training at a time, under a lock; any thread. */
-#include "prefix.h"
+#include "training.h"
 
 #include "../schemas/codec.h"
 #include "../trainer/registry.h"
-#include "../trainer/train.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "prefix.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -88,7 +88,7 @@ static int64_t records_seen(struct sl_runtime *rt, const char *name, int64_t ver
 	return seen;
 }
 
-static int64_t records_now(struct sl_runtime *rt, const struct sl_trainer_def *def)
+int64_t sl_training_records(struct sl_runtime *rt, const struct sl_trainer_def *def)
 {
 	int64_t n = 0;
 
@@ -159,8 +159,8 @@ static void errors_release(struct errors *x)
 	sl_buf_release(&x->scratch);
 }
 
-static bool announce(struct sl_runtime *rt, const struct sl_model_record *m, const struct errors *errors,
-		     struct sl_error *e)
+bool sl_training_announce(struct sl_runtime *rt, const struct sl_model_record *m, const struct sl_append *extra,
+			  struct sl_error *e)
 {
 	struct sl_buf value = { 0 };
 	struct sl_record record = { .time_ms = sl_wall_ms(), .key = m->name };
@@ -170,8 +170,8 @@ static bool announce(struct sl_runtime *rt, const struct sl_model_record *m, con
 
 	sl_model_encode(m, &value);
 	record.value = sl_buf_bytes(&value);
-	if (errors && errors->count)
-		appends[n++] = (struct sl_append){ errors->def->errors, errors->records, errors->count };
+	if (extra && extra->count)
+		appends[n++] = *extra;
 	done = sl_commit(rt, NULL, 0, appends, n, NULL, e);
 	sl_buf_release(&value);
 	if (done)
@@ -200,8 +200,7 @@ static double select_accuracy(struct sl_runtime *rt, const char *name, int64_t v
 	return result.model.count ? result.model.value : NAN;
 }
 
-/* What is announced follows from what was announced last: nobody else announces in between. */
-static bool guard(struct sl_runtime *rt, struct sl_error *e)
+bool sl_training_guard(struct sl_runtime *rt, struct sl_error *e)
 {
 	return rt->stream->guard(rt, sl_text("models"), e);
 }
@@ -211,12 +210,13 @@ static bool present(struct sl_runtime *rt, const struct sl_trainer_def *def, int
 		    struct sl_prefix *gold, const struct errors *errors, struct sl_error *e)
 {
 	struct sl_examples eval = { gold, sl_prefix_rewind, sl_prefix_next };
+	struct sl_append with = { errors->def->errors, errors->records, errors->count };
 	struct sl_arena a = { 0 };
 	struct sl_model_record m = { 0 }, now = { 0 };
 	bool known, done;
 	double was, is;
 
-	if (!guard(rt, e))
+	if (!sl_training_guard(rt, e))
 		return false;
 	known = sl_training_latest(rt, def->name, &a, &m);
 	done = sl_registry_describe(rt->models, def->name, version, &a, &now, e);
@@ -241,7 +241,7 @@ static bool present(struct sl_runtime *rt, const struct sl_trainer_def *def, int
 				is, was, reason));
 		}
 	}
-	done = announce(rt, &now, errors, e);
+	done = sl_training_announce(rt, &now, &with, e);
 out:
 	sl_arena_release(&a);
 	return done;
@@ -264,7 +264,7 @@ static bool read_whole(const struct sl_prefix *examples, const struct sl_prefix 
 
 /* -- one training ------------------------------------------------------------------------ */
 
-static void options_of(const struct sl_trainer_def *def, struct sl_train_options *options)
+void sl_training_options(const struct sl_trainer_def *def, struct sl_train_options *options)
 {
 	sl_train_options_default(options);
 	options->seed = (uint64_t)def->seed;
@@ -294,7 +294,7 @@ static bool collect_errors(struct errors *errors, struct sl_runtime *rt, int64_t
 	errors->version = version;
 	errors->temperature = sl_model_temperature(m);
 	sl_model_close(m);
-	options_of(errors->def, &options);
+	sl_training_options(errors->def, &options);
 	if (!sl_train_cross_fit(&options, &eval, errors, on_margin, e))
 		return false;
 	if (gold->error.verdict != SL_OK)
@@ -319,7 +319,7 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 
 	sl_registry_uri(def->name, version, uri, sizeof uri);
 	snprintf(path, sizeof path, "%s/%s", rt->models, uri);
-	options_of(def, &options);
+	sl_training_options(def, &options);
 	done = sl_prefix_open(&examples, rt, def->from, def->from_count, e);
 	done = sl_prefix_open(&gold, rt, &def->gold, 1, done ? e : &why) && done;
 	if (done) {
@@ -347,8 +347,7 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 	return done;
 }
 
-/* True: some record of the models table, of any time, names the version. */
-static bool was_announced(struct sl_runtime *rt, const char *name, int64_t version)
+bool sl_training_announced(struct sl_runtime *rt, const char *name, int64_t version)
 {
 	struct sl_table *models = rt->topics[rt->topology->models].table;
 	const struct sl_table_entry *entry = sl_table_at(models, sl_text(name), sl_table_now(models));
@@ -372,9 +371,9 @@ static bool adopt(struct sl_runtime *rt, size_t which, int64_t latest, bool *ado
 	const struct sl_trainer_def *def = &rt->topology->trainers[which];
 	struct errors errors = { .def = def };
 	struct sl_prefix gold;
-	bool done = latest == 0 || guard(rt, e);
+	bool done = latest == 0 || sl_training_guard(rt, e);
 
-	*adopted = done && latest > 0 && !was_announced(rt, def->name, latest);
+	*adopted = done && latest > 0 && !sl_training_announced(rt, def->name, latest);
 	if (*adopted) {
 		done = sl_prefix_open(&gold, rt, &def->gold, 1, e) && collect_errors(&errors, rt, latest, &gold, e) &&
 		       present(rt, def, latest, "found after a restart", &gold, &errors, e);
@@ -392,14 +391,14 @@ static bool announce_absent(struct sl_runtime *rt, const struct sl_trainer_def *
 {
 	struct sl_arena a = { 0 };
 	struct sl_model_record m = { 0 };
-	bool done = guard(rt, e);
+	bool done = sl_training_guard(rt, e);
 
 	if (done && !sl_training_latest(rt, def->name, &a, &m)) {
 		m = (struct sl_model_record){ .name = sl_text(def->name), .sequence = 1 };
 		m.reason = sl_text(
 			sl_arena_print(&a, "absent: %" PRId64 " of %" PRId64 " gold pairs, filter.without_gold is '%s'",
 				       records, def->min_pairs, rt->topology->without_gold));
-		done = announce(rt, &m, NULL, e);
+		done = sl_training_announce(rt, &m, NULL, e);
 		*announced = done;
 	}
 	sl_arena_release(&a);
@@ -410,7 +409,7 @@ static bool due(struct sl_runtime *rt, size_t which, bool *trained, struct sl_er
 {
 	const struct sl_trainer_def *def = &rt->topology->trainers[which];
 	struct state *s = &rt->training->states[which];
-	int64_t latest = sl_registry_latest(rt->models, def->name), records = records_now(rt, def), fresh;
+	int64_t latest = sl_registry_latest(rt->models, def->name), records = sl_training_records(rt, def), fresh;
 	bool adopted = false;
 	char reason[200];
 
@@ -464,7 +463,7 @@ void sl_training_stuck(struct sl_runtime *rt, struct sl_buf *why)
 {
 	for (size_t i = 0; i < rt->topology->trainer_count; i++) {
 		const struct sl_trainer_def *def = &rt->topology->trainers[i];
-		int64_t records = records_now(rt, def);
+		int64_t records = sl_training_records(rt, def);
 
 		if (rt->options.freeze)
 			sl_buf_print(why, "models are frozen: run once without --freeze to train model '%s'",
@@ -504,7 +503,7 @@ bool sl_runtime_train(struct sl_runtime *rt, const char *model, const char *reas
 	if (rt->options.freeze)
 		return sl_error_set(e, SL_STOP, "models are frozen in this run (--freeze)");
 	sl_lock(&rt->training->lock);
-	if (records_now(rt, &rt->topology->trainers[which]) == 0)
+	if (sl_training_records(rt, &rt->topology->trainers[which]) == 0)
 		done = sl_error_set(e, SL_STOP, "model '%s' has no pairs to train on yet", model);
 	else
 		done = train(rt, which, reason, report_json, e);
@@ -523,7 +522,7 @@ bool sl_runtime_promote(struct sl_runtime *rt, const char *model, int64_t versio
 	if (!done)
 		return false;
 	sl_lock(&rt->training->lock);
-	done = guard(rt, e);
+	done = sl_training_guard(rt, e);
 	if (done && !sl_training_latest(rt, model, &a, &m))
 		done = sl_error_set(e, SL_STOP, "model '%s' has no version yet", model);
 	else if (done && version == 0 && m.previous == 0)
@@ -541,7 +540,7 @@ bool sl_runtime_promote(struct sl_runtime *rt, const char *model, int64_t versio
 		now.previous = m.version;
 		now.candidate = m.candidate == version ? 0 : m.candidate;
 		now.reason = sl_text(reason);
-		done = announce(rt, &now, NULL, e);
+		done = sl_training_announce(rt, &now, NULL, e);
 	}
 	sl_unlock(&rt->training->lock);
 	sl_arena_release(&a);
