@@ -277,10 +277,8 @@ void sl_restore_end(struct sl_restore *r);
 void sl_restore_mark(struct sl_writes *w, const struct sl_step *step, int32_t partition, int64_t position);
 /* True: steps whose task runs the unit of `step` ask the outside, so there is a memo. */
 bool sl_restore_has_memo(const struct sl_step *step);
-/* For tests: how long the changelog may say less than the group; and true: take the last stable offset for the end,
- * which is wrong. */
+/* How long the changelog may say less than the group. Tests have less patience. */
 extern int64_t sl_restore_patience_ms;
-extern bool sl_restore_to_stable_end;
 
 /* -- member.c ---------------------------------------------------------------------------- */
 

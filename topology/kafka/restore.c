@@ -42,7 +42,6 @@
 enum { CHANGELOG, MEMO, PARTS };
 
 int64_t sl_restore_patience_ms = 60000;
-bool sl_restore_to_stable_end;
 
 struct sl_restore {
 	struct sl_kafka *k;
@@ -259,8 +258,7 @@ static bool ask(struct sl_restore *r, struct sl_error *e)
 	r->committed = done ? offsets[r->partition] : -1;
 	free(offsets);
 	for (size_t i = 0; done && i < r->part_count; i++)
-		done = sl_kafka_ends(r->k, r->names[i], r->partition, sl_restore_to_stable_end, &starts[i], &r->ends[i],
-				     e);
+		done = sl_kafka_ends(r->k, r->names[i], r->partition, false, &starts[i], &r->ends[i], e);
 	if (!done || r->local)
 		return done;
 	if (!look_here(r, starts, e))
