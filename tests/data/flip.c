@@ -2,9 +2,10 @@
  *
  * The labels of the files are taken for the truth. Some pairs become gold: they keep
  * the true label and say how they would have arrived. Of all pairs a share arrives with the
- * answers swapped. Who is gold is drawn by prompt, so that no prompt is on both sides, or by
- * line; all draws are hashes of (seed, prompt or line number), so a set is a
- * function of its plan and files alone. */
+ * answers swapped: evenly, or mostly where the truth is the shorter answer, as if whoever
+ * labelled them liked length; for that the files are read once before, to count those. Who is gold
+ * is drawn by prompt, so that no prompt is on both sides, or by line; all draws are hashes of
+ * (seed, prompt or line number), so a set is a function of its plan and files alone. */
 #include "sample.h"
 #include "topology/base/file.h"
 
@@ -15,10 +16,17 @@
 
 struct flip {
 	const struct sl_flip_plan *plan;
-	FILE *raw, *gold, *truth;
+	FILE *raw, *gold, *truth;   /* NULL while counting */
+	uint64_t pairs, shorter;    /* counted: all, and those whose better answer is the shorter one */
+	double of_shorter, of_rest; /* of such labels, wrong ones */
 	uint64_t line;
 	struct sl_flip_counts *counts;
 };
+
+/* Of the wrong labels, those where the truth is the shorter answer; and of such labels at most
+ * so many are wrong. */
+#define SHORTER_SHARE 0.8
+#define SHORTER_MOST 0.9
 
 /* A number in [0, 1), the same for the same seed, purpose and bytes. */
 static double draw(const struct flip *f, uint64_t purpose, const void *data, size_t size)
@@ -49,6 +57,30 @@ static bool is_gold(const struct flip *f, const json_t *object)
 	return gold;
 }
 
+/* Has the better answer fewer bytes than the other one? */
+static bool truth_is_shorter(const json_t *object)
+{
+	size_t better = 0, worse = 0;
+
+	answer_of(object, "chosen", &better);
+	answer_of(object, "rejected", &worse);
+	return better < worse;
+}
+
+/* The shares of wrong labels that give plan->share of all. */
+static void spread(struct flip *f)
+{
+	double shorter = f->pairs ? (double)f->shorter / (double)f->pairs : 0;
+
+	f->of_shorter = f->of_rest = f->plan->share;
+	if (!f->plan->prefers_longer || shorter == 0 || shorter == 1)
+		return;
+	f->of_shorter = SHORTER_SHARE * f->plan->share / shorter;
+	if (f->of_shorter > SHORTER_MOST)
+		f->of_shorter = SHORTER_MOST;
+	f->of_rest = (f->plan->share - f->of_shorter * shorter) / (1 - shorter);
+}
+
 static void put_truth(struct flip *f, const char *id, const json_t *object, bool gold, bool flipped)
 {
 	size_t better_size, worse_size;
@@ -64,7 +96,8 @@ static void put_truth(struct flip *f, const char *id, const json_t *object, bool
 
 static void put_pair(struct flip *f, json_t *object)
 {
-	bool gold = is_gold(f, object), flipped = draw(f, 1, &f->line, sizeof f->line) < f->plan->share;
+	double wrong = truth_is_shorter(object) ? f->of_shorter : f->of_rest;
+	bool gold = is_gold(f, object), flipped = draw(f, 1, &f->line, sizeof f->line) < wrong;
 	json_t *meta = json_object_get(object, "meta");
 	FILE *to = gold ? f->gold : f->raw;
 	char id[48];
@@ -99,8 +132,12 @@ static void put_line(struct flip *f, const struct sl_buf *line)
 {
 	json_t *object = json_loadb((const char *)line->data, line->size, 0, NULL);
 	size_t ignored;
+	bool pair = answer_of(object, "chosen", &ignored) && answer_of(object, "rejected", &ignored);
 
-	if (answer_of(object, "chosen", &ignored) && answer_of(object, "rejected", &ignored)) {
+	if (!f->raw) {
+		f->pairs += pair;
+		f->shorter += pair && truth_is_shorter(object);
+	} else if (pair) {
 		put_pair(f, object);
 	} else {
 		fwrite(line->data, 1, line->size, f->raw);
@@ -171,6 +208,11 @@ bool sl_sample_flip(const struct sl_flip_plan *plan, const char *const *files, s
 	bool done;
 
 	*counts = (struct sl_flip_counts){ 0 };
+	for (size_t i = 0; plan->prefers_longer && i < count; i++)
+		if (!put_file(&f, files[i], e))
+			return false;
+	spread(&f);
+	f.line = 0;
 	if (!sl_folder_make(folder, e))
 		return false;
 	done = (f.raw = create(folder, "raw.jsonl", e)) && (f.gold = create(folder, "gold.jsonl", e)) &&

@@ -17,7 +17,8 @@
 
 static const char help[] =
 	"usage: sluice-sample --pairs N -o DIR [options]\n"
-	"       sluice-sample flip -o DIR [--share X] [--gold-share X] [--gold-by prompt|line] [--seed N] FILE...\n"
+	"       sluice-sample flip -o DIR [--share X] [--gold-share X] [--gold-by prompt|line]\n"
+	"                     [--noise-kind random|longer] [--seed N] FILE...\n"
 	"       sluice-sample precision --truth FILE [--json] EXPORTED.jsonl...\n"
 	"\n"
 	"  --pairs N           lines in raw.jsonl and gold.jsonl together\n"
@@ -147,11 +148,12 @@ static int generate(int argc, char **argv)
 
 static int flip(int argc, char **argv)
 {
-	enum { SEED = 256, SHARE, GOLD_SHARE, GOLD_BY };
+	enum { SEED = 256, SHARE, GOLD_SHARE, GOLD_BY, NOISE_KIND };
 	const struct option options[] = { { "seed", required_argument, NULL, SEED },
 					  { "share", required_argument, NULL, SHARE },
 					  { "gold-share", required_argument, NULL, GOLD_SHARE },
 					  { "gold-by", required_argument, NULL, GOLD_BY },
+					  { "noise-kind", required_argument, NULL, NOISE_KIND },
 					  { "out", required_argument, NULL, 'o' },
 					  { "help", no_argument, NULL, 'h' },
 					  { NULL, 0, NULL, 0 } };
@@ -179,6 +181,11 @@ static int flip(int argc, char **argv)
 			plan.gold_by_line = strcmp(optarg, "line") == 0;
 			if (!plan.gold_by_line && strcmp(optarg, "prompt") != 0)
 				return misused("--gold-by", optarg, "prompt or line");
+			break;
+		case NOISE_KIND:
+			plan.prefers_longer = strcmp(optarg, "longer") == 0;
+			if (!plan.prefers_longer && strcmp(optarg, "random") != 0)
+				return misused("--noise-kind", optarg, "random or longer");
 			break;
 		case 'o':
 			folder = optarg;

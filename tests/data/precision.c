@@ -118,34 +118,49 @@ static const json_t *answer_of(const json_t *object, const char *key)
 	return json_is_string(answer) ? answer : NULL;
 }
 
+static const struct row *find(const struct sl_truth *truth, struct sl_bytes sample_id)
+{
+	struct row wanted = { .id = sl_hash64(sample_id.data, sample_id.size, 0) };
+
+	return bsearch(&wanted, truth->rows, truth->count, sizeof wanted, compare_rows);
+}
+
+int sl_truth_label(const struct sl_truth *truth, struct sl_bytes sample_id, struct sl_bytes chosen,
+		   struct sl_bytes rejected)
+{
+	const struct row *row = find(truth, sample_id);
+	uint64_t first = sl_hash64(chosen.data, chosen.size, 0), second = sl_hash64(rejected.data, rejected.size, 0);
+
+	if (row && row->better == first && row->worse == second)
+		return 1;
+	return row && row->worse == first && row->better == second ? -1 : 0;
+}
+
 struct check {
 	const struct sl_truth *truth;
 	struct sl_precision *precision;
 };
+
+static struct sl_bytes bytes_of(const json_t *text)
+{
+	return (struct sl_bytes){ json_string_value(text), json_string_length(text) };
+}
 
 static void check_pair(void *arg, const json_t *object)
 {
 	struct check *c = arg;
 	const json_t *id = json_object_get(json_object_get(object, "meta"), "sample_id");
 	const json_t *chosen = answer_of(object, "chosen"), *rejected = answer_of(object, "rejected");
-	const struct row *row = NULL;
+	int label = 0;
 
 	c->precision->pairs++;
-	if (json_is_string(id) && chosen && rejected) {
-		struct row wanted = { .id = text_hash(id) };
-
-		row = bsearch(&wanted, c->truth->rows, c->truth->count, sizeof wanted, compare_rows);
-	}
-	if (row && row->better == text_hash(chosen) && row->worse == text_hash(rejected))
-		c->precision->right++;
-	else if (row && row->worse == text_hash(chosen) && row->better == text_hash(rejected))
-		c->precision->wrong++;
-	else
-		row = NULL;
-	if (row)
-		c->precision->kinds[row->kind]++;
-	else
-		c->precision->unknown++;
+	if (json_is_string(id) && chosen && rejected)
+		label = sl_truth_label(c->truth, bytes_of(id), bytes_of(chosen), bytes_of(rejected));
+	c->precision->right += label > 0;
+	c->precision->wrong += label < 0;
+	c->precision->unknown += label == 0;
+	if (label)
+		c->precision->kinds[find(c->truth, bytes_of(id))->kind]++;
 }
 
 bool sl_truth_check(const struct sl_truth *truth, const char *file, struct sl_precision *p, struct sl_error *e)

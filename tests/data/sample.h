@@ -92,6 +92,9 @@ struct sl_flip_plan {
 	double share;      /* of the arriving labels, wrong ones */
 	double gold;       /* of the prompts, or of the lines, gold ones */
 	bool gold_by_line; /* false: a prompt is gold as a whole */
+	/* Wrong labels mostly prefer the longer answer: four in five of them stand where the truth is the shorter one,
+	 * as far as there are so many (at most nine in ten of those are wrong). False: evenly. */
+	bool prefers_longer;
 };
 struct sl_flip_counts {
 	uint64_t raw, raw_flipped, gold, others; /* others: lines that are not pairs, written to raw as they are */
@@ -108,6 +111,9 @@ struct sl_precision {
 struct sl_truth;
 struct sl_truth *sl_truth_load(const char *path, struct sl_error *e) SL_MUST_CHECK;
 void sl_truth_free(struct sl_truth *truth);
+/* Is the label of a pair right (1), wrong (-1), or unknown (0)? */
+int sl_truth_label(const struct sl_truth *truth, struct sl_bytes sample_id, struct sl_bytes chosen,
+		   struct sl_bytes rejected);
 /* `file`: JSON lines, TRL explicit or implicit, with meta.sample_id. */
 bool sl_truth_check(const struct sl_truth *truth, const char *file, struct sl_precision *p,
 		    struct sl_error *e) SL_MUST_CHECK;

@@ -206,6 +206,78 @@ static void shorter_noise_prefers_the_shorter(void **state)
 	sl_sample_release(&s);
 }
 
+/* Wrong labels of pairs that somebody else wrote: as many as asked, and where they were asked for. */
+static void flips_are_where_asked(void **state)
+{
+	enum { LINES = 6000 };
+	static const struct {
+		const char *name;
+		double shorter; /* of the pairs, those whose better answer is the shorter one */
+		bool prefers_longer;
+		double among_shorter, among_rest; /* wrong labels */
+	} rows[] = { { "evenly", 0.4, false, 0.3, 0.3 },
+		     { "longer", 0.4, true, 0.6, 0.1 },
+		     { "longer, few short", 0.1, true, 0.9, 0.21 / 0.9 },
+		     { "longer, none short", 0, true, 0, 0.3 } };
+	char folder[] = "/tmp/sluice-flip-XXXXXX", path[64];
+	struct sl_error e;
+
+	(void)state;
+	assert_non_null(mkdtemp(folder));
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct sl_flip_plan plan = { .seed = 3, .share = 0.3, .prefers_longer = rows[i].prefers_longer };
+		struct sl_flip_counts counts;
+		struct sl_buf lines = { 0 };
+		const char *file = path;
+		uint64_t shorter = 0, shorter_wrong = 0, wrong = 0;
+		double every = rows[i].shorter > 0 ? 1 / rows[i].shorter : LINES + 1;
+
+		for (int line = 0; line < LINES; line++)
+			sl_buf_print(&lines, "{\"prompt\": \"p%d\", \"chosen\": \"%s\", \"rejected\": \"other %d\"}\n",
+				     line, fmod(line + 1, every) < 1 ? "one" : "one that is longer than the other",
+				     line);
+		snprintf(path, sizeof path, "%s/pairs.jsonl", folder);
+		assert_true(sl_file_replace(path, sl_buf_bytes(&lines), &e));
+		assert_true(sl_sample_flip(&plan, &file, 1, folder, &counts, &e));
+		assert_int_equal(counts.raw, LINES);
+		snprintf(path, sizeof path, "%s/truth.jsonl", folder);
+
+		struct sl_truth *truth = sl_truth_load(path, &e);
+
+		assert_non_null(truth);
+		snprintf(path, sizeof path, "%s/raw.jsonl", folder);
+
+		FILE *raw = fopen(path, "rb");
+		json_t *o;
+
+		assert_non_null(raw);
+		while ((o = json_loadf(raw, JSON_DISABLE_EOF_CHECK, NULL))) {
+			const char *chosen = json_string_value(json_object_get(o, "chosen"));
+			const char *rejected = json_string_value(json_object_get(o, "rejected"));
+			const char *id = json_string_value(json_object_get(json_object_get(o, "meta"), "sample_id"));
+			int label = sl_truth_label(truth, sl_text(id), sl_text(chosen), sl_text(rejected));
+			bool is_shorter = strcmp(label > 0 ? chosen : rejected, "one") == 0;
+
+			assert_int_equal(sl_truth_label(truth, sl_text(id), sl_text(rejected), sl_text(chosen)),
+					 -label);
+			assert_int_not_equal(label, 0);
+			shorter += is_shorter;
+			wrong += label < 0;
+			shorter_wrong += label < 0 && is_shorter;
+			json_decref(o);
+		}
+		fclose(raw);
+		assert_int_equal(wrong, counts.raw_flipped);
+		assert_share(wrong, LINES, 0.3);
+		assert_share(wrong - shorter_wrong, LINES - shorter, rows[i].among_rest);
+		if (shorter)
+			assert_share(shorter_wrong, shorter, rows[i].among_shorter);
+		sl_truth_free(truth);
+		sl_buf_release(&lines);
+	}
+	assert_true(sl_folder_remove(folder, &e));
+}
+
 static bool same_text(const struct sl_buf *a, const struct sl_buf *b)
 {
 	return sl_bytes_equal(sl_buf_bytes(a), sl_buf_bytes(b));
@@ -351,10 +423,11 @@ static void precision_is_told(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(same_seed_same_bytes), cmocka_unit_test(shares_are_as_asked),
-		cmocka_unit_test(lines_are_valid),      cmocka_unit_test(broken_lines_are_broken),
-		cmocka_unit_test(copies_are_copies),    cmocka_unit_test(shorter_noise_prefers_the_shorter),
-		cmocka_unit_test(reader_agrees),        cmocka_unit_test(precision_is_told),
+		cmocka_unit_test(same_seed_same_bytes),  cmocka_unit_test(shares_are_as_asked),
+		cmocka_unit_test(lines_are_valid),       cmocka_unit_test(broken_lines_are_broken),
+		cmocka_unit_test(copies_are_copies),     cmocka_unit_test(shorter_noise_prefers_the_shorter),
+		cmocka_unit_test(flips_are_where_asked), cmocka_unit_test(reader_agrees),
+		cmocka_unit_test(precision_is_told),
 	};
 
 	return cmocka_run_group_tests_name("sample", tests, NULL, NULL);
