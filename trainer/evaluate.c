@@ -12,6 +12,8 @@
 #include <stdlib.h>
 
 #define CALIBRATION_LEAST 20
+#define GROUPS_LEAST 10 /* with fewer their spread says little */
+#define Z 1.959963984540054
 
 static double half_ties(double difference)
 {
@@ -40,13 +42,36 @@ void sl_tally_add(struct sl_tally *t, const struct sl_pair *p, const struct sl_f
 
 	if (t->count == t->capacity) {
 		t->capacity = t->capacity ? 2 * t->capacity : 256;
+		t->groups = sl_realloc(t->groups, t->capacity * sizeof *t->groups);
 		t->margins = sl_realloc(t->margins, t->capacity * sizeof *t->margins);
+		t->longest = sl_realloc(t->longest, t->capacity * sizeof *t->longest);
+		t->first = sl_realloc(t->first, t->capacity * sizeof *t->first);
 	}
-	t->margins[t->count++] = margin;
-	t->right += half_ties(margin);
-	t->longest_right += half_ties((double)f->words_chosen - (double)f->words_rejected);
-	t->first_known += position != 0;
-	t->first_right += position == 1;
+	t->groups[t->count] = p->group;
+	t->margins[t->count] = margin;
+	t->longest[t->count] = (double)f->words_chosen - (double)f->words_rejected;
+	t->first[t->count++] = position == 1 ? 1 : position == 2 ? -1 : 0;
+}
+
+/* Of those pairs alone where somebody knows. */
+static struct sl_accuracy first_wins(const struct sl_tally *t)
+{
+	struct sl_id *groups = sl_malloc((t->count + 1) * sizeof *groups);
+	double *first = sl_malloc((t->count + 1) * sizeof *first);
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->count; i++) {
+		if (t->first[i] == 0)
+			continue;
+		groups[n] = t->groups[i];
+		first[n++] = t->first[i];
+	}
+
+	struct sl_accuracy result = sl_accuracy_clustered(groups, first, n);
+
+	free(groups);
+	free(first);
+	return result;
 }
 
 void sl_tally_end(const struct sl_tally *t, double temperature, struct sl_evaluation *out)
@@ -58,9 +83,9 @@ void sl_tally_end(const struct sl_tally *t, double temperature, struct sl_evalua
 		loss += sl_loss(t->margins[i] / temperature);
 	}
 	*out = (struct sl_evaluation){
-		.model = sl_accuracy_of(t->right, (int64_t)t->count),
-		.longest_wins = sl_accuracy_of(t->longest_right, (int64_t)t->count),
-		.first_wins = sl_accuracy_of(t->first_right, t->first_known),
+		.model = sl_accuracy_clustered(t->groups, t->margins, t->count),
+		.longest_wins = sl_accuracy_clustered(t->groups, t->longest, t->count),
+		.first_wins = first_wins(t),
 		.mean_margin = t->count ? margins / (double)t->count : 0,
 		.loss = t->count ? loss / (double)t->count : 0,
 	};
@@ -68,25 +93,87 @@ void sl_tally_end(const struct sl_tally *t, double temperature, struct sl_evalua
 
 void sl_tally_release(struct sl_tally *t)
 {
+	free(t->groups);
 	free(t->margins);
+	free(t->longest);
+	free(t->first);
 	*t = (struct sl_tally){ 0 };
 }
 
-struct sl_accuracy sl_accuracy_of(double right, int64_t count)
+/* Wilson's interval as if there were `independent` pairs; `z` is how many standard deviations it spans to each side. */
+static struct sl_accuracy wilson(double p, int64_t count, double independent, double z)
 {
-	const double z = 1.959963984540054;
-	double n = (double)count;
-
-	if (count == 0)
-		return (struct sl_accuracy){ .value = 0.5, .low = 0, .high = 1 };
-
-	double p = right / n, shrink = 1 + z * z / n;
-	double middle = (p + z * z / (2 * n)) / shrink;
-	double half = z / shrink * sqrt(p * (1 - p) / n + z * z / (4 * n * n));
+	double shrink = 1 + z * z / independent;
+	double middle = (p + z * z / (2 * independent)) / shrink;
+	double half = z / shrink * sqrt(p * (1 - p) / independent + z * z / (4 * independent * independent));
 
 	return (struct sl_accuracy){
 		.count = count, .value = p, .low = fmax(0, middle - half), .high = fmin(1, middle + half)
 	};
+}
+
+static const struct sl_accuracy nothing = { .value = 0.5, .low = 0, .high = 1 };
+
+struct sl_accuracy sl_accuracy_of(double right, int64_t count)
+{
+	return count ? wilson(right / (double)count, count, (double)count, Z) : nothing;
+}
+
+/* -- by group ----------------------------------------------------------------------------- */
+
+struct answer {
+	struct sl_id group;
+	double right;
+};
+
+static int compare_groups(const void *a, const void *b)
+{
+	return memcmp(((const struct answer *)a)->group.b, ((const struct answer *)b)->group.b,
+		      sizeof((struct sl_id *)0)->b);
+}
+
+/* Student's t for the same tail as z (Cornish and Fisher's expansion: to 0.001 from 9 degrees of freedom). */
+static double student(double z, double degrees)
+{
+	double z3 = z * z * z, z5 = z3 * z * z;
+
+	return z + (z3 + z) / (4 * degrees) + (5 * z5 + 16 * z3 + 3 * z) / (96 * degrees * degrees);
+}
+
+struct sl_accuracy sl_accuracy_clustered(const struct sl_id *groups, const double *margins, size_t count)
+{
+	struct answer *answers = sl_malloc((count + 1) * sizeof *answers);
+	double right = 0, squares = 0, n = (double)count;
+	size_t group_count = 0;
+
+	if (count == 0) {
+		free(answers);
+		return nothing;
+	}
+	for (size_t i = 0; i < count; i++) {
+		answers[i] = (struct answer){ groups[i], half_ties(margins[i]) };
+		right += answers[i].right;
+	}
+	qsort(answers, count, sizeof *answers, compare_groups);
+	for (size_t i = 0, next; i < count; i = next) {
+		double surplus = 0; /* more right in this group than there would be at the average */
+
+		for (next = i; next < count && sl_id_equal(answers[next].group, answers[i].group); next++)
+			surplus += answers[next].right - right / n;
+		squares += surplus * surplus;
+		group_count++;
+	}
+	free(answers);
+
+	double p = right / n, independent = (double)group_count, z = Z;
+
+	if (group_count >= GROUPS_LEAST && squares > 0 && p > 0 && p < 1) {
+		double variance = squares / (n * n) * independent / (independent - 1);
+
+		z = student(Z, independent - 1);
+		independent = fmin(n, p * (1 - p) / variance);
+	}
+	return wilson(p, (int64_t)count, independent, z);
 }
 
 static double mean_loss(const double *margins, size_t count, double log_temperature)

@@ -5,13 +5,12 @@
 #include "features.h"
 #include "train.h"
 
-/* Sums over the examples of one split. Margins are kept, because the loss needs a
- * temperature that is fitted on them: 8 bytes an example. Zero-initialise. */
+/* What the examples of one split say, kept whole: the loss needs a temperature that is fitted
+ * on the margins, and the intervals need the groups. Zero-initialise. */
 struct sl_tally {
-	double *margins;
+	struct sl_id *groups;
+	double *margins, *longest, *first; /* positive is right; first: 0 where nobody knows */
 	size_t count, capacity;
-	double right, longest_right, first_right; /* a tie is half */
-	int64_t first_known;
 };
 
 void sl_tally_add(struct sl_tally *t, const struct sl_pair *p, const struct sl_features *f, double margin);
@@ -24,7 +23,7 @@ void sl_tally_release(struct sl_tally *t);
  * margins. A whole number of millionths: config.json holds it exactly. */
 double sl_temperature_fit(const double *margins, size_t count);
 
-/* Wilson's score interval (Wilson 1927), z = 1.96. `right` may end in .5. */
+/* Wilson's score interval (Wilson 1927), z = 1.96, of independent pairs. `right` may end in .5. */
 struct sl_accuracy sl_accuracy_of(double right, int64_t count);
 
 #endif

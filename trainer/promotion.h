@@ -48,10 +48,6 @@ struct sl_promotion {
 void sl_promotion_decide(const struct sl_promotion_options *o, const struct sl_trial_pair *pairs, size_t count,
 			 struct sl_promotion *out);
 
-/* Accuracy with a 95 % interval from the cluster bootstrap over groups; margins are oriented. Fewer than 10 groups:
- * Wilson's interval over the groups. */
-struct sl_accuracy sl_accuracy_clustered(const struct sl_id *groups, const double *margins, size_t count, uint64_t seed);
-
 /* Is this group of select in draw number `draw` (from 0)? Half of them are, by hash; all are when `all`. */
 bool sl_select_drawn(struct sl_id group, int64_t draw);
 

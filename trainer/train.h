@@ -30,11 +30,17 @@ struct sl_train_options {
 };
 void sl_train_options_default(struct sl_train_options *o);
 
-/* Pairwise accuracy with a 95 % interval (Wilson), ties counted as half. */
+/* Pairwise accuracy with a 95 % interval, ties counted as half. */
 struct sl_accuracy {
 	int64_t count;
 	double value, low, high;
 };
+
+/* Of oriented margins, positive is right; groups[i] is the group of margins[i], in any order. Pairs of one group are not
+ * independent, so the interval is Wilson's (1927) with the number of independent pairs that would vary as much: p (1 - p)
+ * over the variance between groups (linearised ratio, G / (G - 1)), widened by Student's t with G - 1 degrees (Korn and
+ * Graubard 1998). At most the count; the number of groups where there are fewer than 10 or nothing varies. */
+struct sl_accuracy sl_accuracy_clustered(const struct sl_id *groups, const double *margins, size_t count);
 
 /* Accuracy of a model and of the null baselines beside it. */
 struct sl_evaluation {
