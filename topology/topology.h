@@ -50,15 +50,17 @@ struct sl_step {
 	size_t setting_count;
 };
 
-/* A model trained by the runtime (topology/training.c). */
+/* A model trained by the runtime (topology/training.c; posterior_training.c, which uses from, the triggers and the
+ * seed).
+ */
 struct sl_trainer_def {
-	const char *name; /* gold, best, final: the role and the name of the model */
+	const char *name; /* gold, best, posterior, final: the role and the name of the model */
 	const int *from;  /* topic indexes */
 	size_t from_count;
 	int gold;            /* topic index of the gold table: select and report come from it */
 	int errors;          /* topic index of gold.errors, or -1; role gold only */
 	const char *model;   /* linear */
-	int64_t min_pairs;   /* below: not trained (gold: 200) */
+	int64_t min_pairs;   /* below: not trained (gold: 200); posterior: audited pairs, below: no weights */
 	int64_t every_pairs; /* retrain after so many new pairs; 0: never */
 	int64_t interval_ms; /* retrain after so long if anything is new; 0: never */
 	int64_t epochs, columns_log2, seed, folds;

@@ -18,4 +18,23 @@ bool sl_training_announce(struct sl_runtime *rt, const struct sl_model_record *m
 int64_t sl_training_records(struct sl_runtime *rt, const struct sl_trainer_def *def);
 void sl_training_options(const struct sl_trainer_def *def, struct sl_train_options *options);
 
+/* -- posterior_training.c ---------------------------------------------------------------- */
+
+/* The newest version on disk that was looked at, and what it was fitted on. All 0: none yet. */
+struct sl_posterior_state {
+	int64_t version;
+	int64_t gold, best;          /* versions of the champions; 0: absent */
+	int64_t audited;             /* audited gold pairs */
+	int64_t records;             /* of the gold topic */
+	int64_t counted, counted_at; /* audited pairs when they were counted last, at so many records */
+	int64_t at_ns;               /* when, by our clock; at open: when opened */
+};
+
+/* As sl_training_due, of the one trainer. */
+bool sl_posterior_due(struct sl_runtime *rt, const struct sl_trainer_def *def, struct sl_posterior_state *s,
+		      bool *trained, struct sl_error *e) SL_MUST_CHECK;
+/* Now, for this reason. `report_json` may be NULL. */
+bool sl_posterior_train(struct sl_runtime *rt, const struct sl_trainer_def *def, struct sl_posterior_state *s,
+			const char *reason, struct sl_buf *report_json, struct sl_error *e) SL_MUST_CHECK;
+
 #endif
