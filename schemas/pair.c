@@ -112,6 +112,27 @@ struct sl_bytes sl_messages_text(const struct sl_messages *m, struct sl_arena *a
 	return (struct sl_bytes){ start, size };
 }
 
+static size_t words_in(const struct sl_messages *m)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < m->count; i++)
+		count += sl_words_count(m->at[i].content);
+	return count;
+}
+
+int sl_pair_length_sign(const struct sl_pair *p)
+{
+	size_t chosen = words_in(&p->chosen), rejected = words_in(&p->rejected);
+
+	return (chosen > rejected) - (chosen < rejected);
+}
+
+struct sl_bytes sl_pair_domain(const struct sl_pair *p)
+{
+	return p->domain.size ? p->domain : p->source;
+}
+
 const struct sl_score *sl_pair_score(const struct sl_pair *p, const char *model)
 {
 	for (size_t i = 0; i < p->score_count; i++)

@@ -222,6 +222,7 @@ static void test_words(void **state)
 		while (cases[i].words[count])
 			count++;
 		assert_int_equal(w.count, count);
+		assert_int_equal(sl_words_count(sl_text(cases[i].text)), count);
 		for (size_t j = 0; j < count; j++) {
 			assert_int_equal(w.at[j].size, strlen(cases[i].words[j]));
 			assert_memory_equal(cases[i].text + w.at[j].offset, cases[i].words[j], w.at[j].size);

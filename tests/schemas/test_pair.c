@@ -118,6 +118,34 @@ static void test_score(void **state)
 
 /* 70, 15 and 15 %, and folds that cut each split evenly: 20,000 groups, bounds of
  * over five standard deviations. */
+static void test_length_sign_and_domain(void **state)
+{
+	static const struct {
+		const char *chosen, *rejected;
+		int sign;
+	} cases[] = {
+		{ "one two three", "internationalisation", 1 },
+		{ "one", "one, two", -1 },
+		{ "one two", "two -- one!", 0 },
+		{ "", "", 0 },
+	};
+	struct sl_message two[2] = { { .content = sl_text("one") }, { .content = sl_text("two") } };
+	struct sample s;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+		assert_int_equal(sl_pair_length_sign(identify(&s, "Why?", cases[i].chosen, cases[i].rejected)),
+				 cases[i].sign);
+	identify(&s, "Why?", "one", "one");
+	s.pair.chosen = (struct sl_messages){ two, 2 }; /* the end of a message ends a word */
+	assert_int_equal(sl_pair_length_sign(&s.pair), 1);
+
+	s.pair.source = sl_text("s");
+	assert_true(sl_is(sl_pair_domain(&s.pair), "s"));
+	s.pair.domain = sl_text("d");
+	assert_true(sl_is(sl_pair_domain(&s.pair), "d"));
+}
+
 static void test_split_and_folds(void **state)
 {
 	enum { GROUPS = 20000, FOLDS = 5 };
@@ -163,6 +191,7 @@ int main(void)
 		cmocka_unit_test(test_roles_and_turns_matter),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_score),
+		cmocka_unit_test(test_length_sign_and_domain),
 		cmocka_unit_test(test_split_and_folds),
 		cmocka_unit_test(test_sigmoid),
 	};

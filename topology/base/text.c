@@ -330,6 +330,38 @@ struct sl_words sl_words_of(struct sl_arena *a, struct sl_bytes text)
 	return (struct sl_words){ words, (size_t)(w - words) };
 }
 
+size_t sl_words_count(struct sl_bytes text)
+{
+	const uint8_t *at = text.data;
+	size_t count = 0, i = 0;
+	bool inside = false;
+
+	while (i < text.size) {
+		uint8_t c = word_byte[at[i]];
+		utf8proc_int32_t cp;
+		size_t n;
+
+		if (c != OTHER) {
+			count += c && !inside;
+			inside = c;
+			i++;
+			continue;
+		}
+		n = code_point(at + i, text.size - i, &cp);
+		i += n ? n : 1;
+		if (n == 0 || !is_word(cp)) {
+			inside = false;
+		} else if (is_cjk(cp)) {
+			count++;
+			inside = false;
+		} else {
+			count += !inside;
+			inside = true;
+		}
+	}
+	return count;
+}
+
 uint64_t sl_ngram_hash(const struct sl_word *w, size_t n)
 {
 	uint64_t h = n * WORD_SEED;

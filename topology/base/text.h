@@ -36,6 +36,8 @@ struct sl_words {
 };
 
 struct sl_words sl_words_of(struct sl_arena *a, struct sl_bytes text);
+/* How many they are, without the hashes: several times as fast. */
+size_t sl_words_count(struct sl_bytes text);
 
 /* The hash of the n words that begin at w[0], in order. Not the XOR or sum of
  * them: "a b" and "b a" differ. n >= 1; n == 1 still mixes. */
