@@ -100,72 +100,53 @@ static enum sl_verdict nearest_begin(struct sl_task *task, struct annotate *n)
 	return SL_OK;
 }
 
-/* Cosine of the pair at hand and a gold pair; *known is false when the gold pair
- * is no longer in the table. */
-static enum sl_verdict nearest_cosine(struct sl_task *task, struct annotate *n, struct sl_id gold, bool *known,
-				      double *cosine)
+/* What learning a gold pair for a vote needs; the table may fail. */
+struct lesson {
+	struct sl_task *task;
+	struct annotate *annotate;
+	enum sl_verdict verdict;
+};
+
+static bool learn(void *arg, struct sl_id gold)
 {
+	struct lesson *l = arg;
+	struct annotate *n = l->annotate;
 	struct sl_bytes record;
 	struct sl_error e = { 0 };
 	struct sl_pair p;
 
-	*known = true;
-	if (sl_nearest_cosine(&n->nearest, gold, cosine))
-		return SL_OK;
-	*known = sl_table_get(task, GOLD, sl_id_bytes(&gold), &record);
-	if (!*known)
-		return SL_OK;
+	if (l->verdict != SL_OK || !sl_table_get(l->task, GOLD, sl_id_bytes(&gold), &record))
+		return false;
 	sl_arena_clear(&n->scratch);
-	if (!sl_pair_decode(record, &n->scratch, &p, &e))
-		return sl_fail(task, SL_STOP, "record of the gold table: %s", e.text);
+	if (!sl_pair_decode(record, &n->scratch, &p, &e)) {
+		l->verdict = sl_fail(l->task, SL_STOP, "record of the gold table: %s", e.text);
+		return false;
+	}
 	p.id = gold; /* the table's key is what we look for */
 	sl_nearest_learn(&n->nearest, &p, &n->scratch);
-	*known = sl_nearest_cosine(&n->nearest, gold, cosine);
-	return SL_OK;
+	return true;
 }
 
 static enum sl_verdict nearest_judge(struct sl_task *task, struct annotate *n, const struct sl_pair *p,
 				     struct sl_judgement *j)
 {
 	struct sl_arena *a = sl_task_arena(task);
-	double sum = 0, weights = 0, vote;
-	size_t voters = 0;
-
-	sl_nearest_pair(&n->nearest, p, a);
-	for (size_t i = 0; i < p->exemplar_count; i++) {
-		const struct sl_exemplar *x = &p->exemplars[i];
-		double sign = sl_is(x->label, "chosen") ? 1 : sl_is(x->label, "rejected") ? -1 : 0;
-		double cosine = 0;
-		bool known;
-		enum sl_verdict v;
-
-		if (sign == 0 || !(x->similarity > 0))
-			continue;
-		v = nearest_cosine(task, n, x->id, &known, &cosine);
-		if (v != SL_OK)
-			return v;
-		if (!known)
-			continue;
-		voters++;
-		sum += x->similarity * sign * cosine;
-		weights += x->similarity;
-	}
-	vote = weights > 0 ? sum / weights : 0;
+	struct lesson lesson = { task, n, SL_OK };
+	struct sl_nearest_vote vote = sl_nearest_ask(&n->nearest, p, a, learn, &lesson);
 
 	j->vote_count = 1;
 	j->votes = sl_alloc(task, sizeof *j->votes);
 	j->votes[0] = (struct sl_vote){
-		.judge = sl_text("nearest"),
+		.judge = sl_text(SL_NEAREST),
 		.order = sl_text("chosen"),
-		.verdict = sl_text(vote == 0 || fabs(vote) < n->threshold ? "undecidable"
-				   : vote > 0                             ? "chosen"
-									  : "rejected"),
-		.confidence = 0.5 + fabs(vote) / 2,
-		.difference = sl_text(sl_arena_print(a, "weighted vote %.3f of %zu gold pairs", fabs(vote), voters)),
+		.verdict = sl_text(sl_nearest_verdict(vote.value, n->threshold)),
+		.confidence = sl_nearest_confidence(vote.value),
+		.difference = sl_text(
+			sl_arena_print(a, "weighted vote %.3f of %zu gold pairs", fabs(vote.value), vote.voters)),
 	};
 	if (!sl_is(j->votes[0].verdict, "undecidable"))
 		j->verdict = j->votes[0].verdict;
-	return SL_OK;
+	return lesson.verdict;
 }
 
 static void nearest_close(struct annotate *n)

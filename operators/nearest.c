@@ -142,3 +142,38 @@ void sl_nearest_forget(struct sl_nearest *n, struct sl_id gold)
 		sl_id_map_put(&n->places, n->kept[place].id, place);
 	}
 }
+
+struct sl_nearest_vote sl_nearest_ask(struct sl_nearest *n, const struct sl_pair *p, struct sl_arena *scratch,
+				      bool (*learn)(void *arg, struct sl_id gold), void *arg)
+{
+	struct sl_nearest_vote vote = { 0 };
+	double sum = 0, weights = 0;
+
+	sl_nearest_pair(n, p, scratch);
+	for (size_t i = 0; i < p->exemplar_count; i++) {
+		const struct sl_exemplar *x = &p->exemplars[i];
+		double sign = sl_is(x->label, "chosen") ? 1 : sl_is(x->label, "rejected") ? -1 : 0;
+		double cosine = 0;
+
+		if (sign == 0 || !(x->similarity > 0))
+			continue;
+		if (!sl_nearest_cosine(n, x->id, &cosine) &&
+		    !(learn(arg, x->id) && sl_nearest_cosine(n, x->id, &cosine)))
+			continue;
+		vote.voters++;
+		sum += x->similarity * sign * cosine;
+		weights += x->similarity;
+	}
+	vote.value = weights > 0 ? sum / weights : 0;
+	return vote;
+}
+
+const char *sl_nearest_verdict(double vote, double threshold)
+{
+	return vote == 0 || fabs(vote) < threshold ? "undecidable" : vote > 0 ? "chosen" : "rejected";
+}
+
+double sl_nearest_confidence(double vote)
+{
+	return 0.5 + fabs(vote) / 2;
+}

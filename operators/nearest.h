@@ -8,6 +8,9 @@
  *
  *     vote = sum s_i y_i cos(d, d_i) / sum s_i        in [-1, 1]
  *
+ * A vote near 0, either way, is undecidable. How often a verdict is right is not for the vote to say: that is
+ * learnt from gold pairs (trainer/posterior.h), whose verdicts are computed here too, by the same functions.
+ *
  * Counts are integers, so dot products are exact whatever their order. Differences
  * of gold pairs are computed from the gold records, kept by id up to a bound (then
  * all are dropped and learnt again), and stored nowhere. One owner, one thread. */
@@ -17,6 +20,8 @@
 #include "../schemas/pair.h"
 #include "id_map.h"
 
+#define SL_NEAREST "nearest"      /* its name as a judge */
+#define SL_NEAREST_THRESHOLD 0.05 /* the usual one */
 #define SL_NEAREST_COLUMNS ((size_t)1 << 16)
 
 struct sl_difference {
@@ -53,5 +58,18 @@ bool sl_nearest_cosine(const struct sl_nearest *n, struct sl_id gold, double *co
 void sl_nearest_learn(struct sl_nearest *n, const struct sl_pair *gold, struct sl_arena *scratch);
 /* The gold pair has changed or gone. */
 void sl_nearest_forget(struct sl_nearest *n, struct sl_id gold);
+
+struct sl_nearest_vote {
+	double value;  /* -1 to 1, positive for chosen; 0 without voters */
+	size_t voters; /* exemplars that were heard */
+};
+/* The vote of p's exemplars about p; the pair at hand is then p. learn(arg, id) is called for a gold pair that is
+ * not known: it learns it by sl_nearest_learn, or returns false and the exemplar is not heard. */
+struct sl_nearest_vote sl_nearest_ask(struct sl_nearest *n, const struct sl_pair *p, struct sl_arena *scratch,
+				      bool (*learn)(void *arg, struct sl_id gold), void *arg);
+/* chosen, rejected or undecidable. */
+const char *sl_nearest_verdict(double vote, double threshold);
+/* What the vote itself says of its certainty, 0.5 to 1: not calibrated. */
+double sl_nearest_confidence(double vote);
 
 #endif

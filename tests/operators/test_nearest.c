@@ -106,11 +106,81 @@ static void test_memory(void **unused)
 	sl_nearest_release(&n);
 }
 
+struct shelf {
+	struct sl_nearest *n;
+	struct sl_arena *a;
+	struct answers *golds;
+	size_t count, learnt;
+};
+
+static bool learn(void *arg, struct sl_id gold)
+{
+	struct shelf *s = arg;
+
+	for (size_t i = 0; i < s->count; i++)
+		if (sl_id_equal(s->golds[i].pair.id, gold)) {
+			sl_nearest_learn(s->n, &s->golds[i].pair, s->a);
+			s->learnt++;
+			return true;
+		}
+	return false;
+}
+
+static void test_votes(void **unused)
+{
+	static const struct {
+		double similarity[3]; /* to "red" over "blue", "blue" over "red", and one that is nowhere */
+		const char *labels[3];
+		double vote;
+		size_t voters;
+	} cases[] = {
+		{ { 0.5, 0, 0 }, { "chosen", "chosen", "chosen" }, 1, 1 },
+		{ { 0.5, 0, 0 }, { "rejected", "chosen", "chosen" }, -1, 1 },
+		{ { 0.6, 0.2, 0.9 }, { "chosen", "chosen", "chosen" }, 0.5, 2 },
+		{ { 0.6, 0.2, 0 }, { "chosen", "rejected", "chosen" }, 1, 2 },
+		{ { 0.6, 0.2, 0 }, { "tie", "chosen", "chosen" }, -1, 1 },
+		{ { -0.6, 0, 0.9 }, { "chosen", "chosen", "chosen" }, 0, 0 },
+	};
+	struct sl_nearest n = { 0 };
+	struct sl_arena a = { 0 };
+	struct answers golds[2], pair;
+	struct shelf shelf = { &n, &a, golds, 2, 0 };
+
+	(void)unused;
+	sl_nearest_init(&n, 1 << 20);
+	answers(&golds[0], 1, "red", "blue");
+	answers(&golds[1], 2, "blue", "red");
+	answers(&pair, 3, "red", "blue");
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct sl_exemplar x[3];
+		struct sl_nearest_vote vote;
+
+		for (size_t k = 0; k < 3; k++)
+			x[k] = (struct sl_exemplar){ .id = k < 2 ? golds[k].pair.id : pair.pair.id,
+						     .similarity = cases[i].similarity[k],
+						     .label = sl_text(cases[i].labels[k]) };
+		pair.pair.exemplars = x;
+		pair.pair.exemplar_count = 3;
+		vote = sl_nearest_ask(&n, &pair.pair, &a, learn, &shelf);
+		if (fabs(vote.value - cases[i].vote) > 1e-12 || vote.voters != cases[i].voters)
+			fail_msg("case %zu: %g of %zu", i, vote.value, vote.voters);
+	}
+	assert_int_equal(shelf.learnt, 2); /* each once */
+	assert_string_equal(sl_nearest_verdict(0, 0), "undecidable");
+	assert_string_equal(sl_nearest_verdict(-0.04, 0.05), "undecidable");
+	assert_string_equal(sl_nearest_verdict(-0.05, 0.05), "rejected");
+	assert_string_equal(sl_nearest_verdict(1, 0.05), "chosen");
+	assert_true(sl_nearest_confidence(-1) == 1 && sl_nearest_confidence(0) == 0.5);
+	sl_arena_release(&a);
+	sl_nearest_release(&n);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_cosines),
 		cmocka_unit_test(test_memory),
+		cmocka_unit_test(test_votes),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
