@@ -5,7 +5,6 @@
 
 #include "../operators/cosine.h"
 #include "../operators/nearest.h"
-#include "../topology/base/text.h"
 
 #include <assert.h>
 #include <cblas.h>
@@ -87,43 +86,37 @@ static void look_up(struct gather *g)
 
 /* -- one row ---------------------------------------------------------------------------------- */
 
-/* As annotate asks `nearest`: positive is for chosen. All gold pairs in the index have the verdict "chosen". */
-static double vote(struct gather *g, const struct sl_pair *p, const struct sl_cosine_query *q)
+/* Every gold pair in the index is known; the judge knows no others. */
+static bool nothing_to_learn(void *arg, struct sl_id gold)
 {
-	double sum = 0, weights = 0;
-
-	sl_nearest_pair(&g->nearest, p, &g->scratch);
-	for (size_t i = 0; i < q->hit_count; i++) {
-		double cosine = 0;
-		bool known = sl_nearest_cosine(&g->nearest, q->hits[i].id, &cosine);
-
-		assert(known);
-		if (q->hits[i].similarity > 0) {
-			sum += q->hits[i].similarity * cosine;
-			weights += q->hits[i].similarity;
-		}
-	}
-	return weights > 0 ? sum / weights : 0;
+	(void)arg;
+	(void)gold;
+	return false;
 }
 
-static void judge(struct gather *g, const struct sl_pair *p, struct sl_evidence_row *row)
+/* The judge is given the pair as retrieve would have sent it. */
+static void judge(struct gather *g, const struct sl_pair *gold, struct sl_evidence_row *row)
 {
-	double v;
+	struct sl_pair p = *gold;
+	const struct sl_cosine_query *q;
+	const char *verdict;
+	double vote;
 
 	row->judge = row->confidence = NAN;
-	if (g->from->examples == 0 || !has_vector(g, p))
+	if (g->from->examples == 0 || !has_vector(g, gold))
 		return;
-	v = vote(g, p, &g->queries[g->query_at++]);
-	row->judge = v == 0 || fabs(v) < g->from->threshold ? 0 : v > 0 ? 1 : -1;
-	row->confidence = 0.5 + fabs(v) / 2;
-}
-
-static double length_sign(struct gather *g, const struct sl_pair *p)
-{
-	size_t chosen = sl_words_of(&g->scratch, sl_messages_text(&p->chosen, &g->scratch)).count;
-	size_t rejected = sl_words_of(&g->scratch, sl_messages_text(&p->rejected, &g->scratch)).count;
-
-	return (double)((chosen > rejected) - (chosen < rejected));
+	q = &g->queries[g->query_at++];
+	p.exemplar_count = q->hit_count;
+	p.exemplars = sl_arena_zalloc(&g->scratch, q->hit_count * sizeof *p.exemplars);
+	for (size_t i = 0; i < q->hit_count; i++) {
+		p.exemplars[i].id = q->hits[i].id;
+		p.exemplars[i].similarity = q->hits[i].similarity;
+		p.exemplars[i].label = sl_text("chosen"); /* takes() lets no other verdict in */
+	}
+	vote = sl_nearest_ask(&g->nearest, &p, &g->scratch, nothing_to_learn, NULL).value;
+	verdict = sl_nearest_verdict(vote, g->from->threshold);
+	row->judge = strcmp(verdict, "chosen") == 0 ? 1 : strcmp(verdict, "rejected") == 0 ? -1 : 0;
+	row->confidence = sl_nearest_confidence(vote);
 }
 
 /* The gold margin of split train comes later, out of sample. */
@@ -134,9 +127,10 @@ static void ask(struct gather *g, const struct sl_pair *p)
 	int first = sl_preferred_position(p->meta);
 	struct sl_evidence_row row = {
 		.group = p->group,
-		.domain = p->domain.size ? p->domain : p->source,
+		.domain = sl_pair_domain(p),
 		.gold = NAN,
 		.best = NAN,
+		.length = sl_pair_length_sign(p),
 		.first_wins = first == 1   ? 1
 			      : first == 2 ? -1
 					   : 0,
@@ -151,7 +145,6 @@ static void ask(struct gather *g, const struct sl_pair *p)
 	if (g->from->best)
 		row.best = (rewards[1].chosen - rewards[1].rejected) / sl_model_temperature(g->from->best);
 	judge(g, p, &row);
-	row.length = length_sign(g, p);
 	sl_evidence_add(g->rows, &row);
 }
 

@@ -13,6 +13,7 @@
  * Threads: under training.c's lock. */
 #include "training.h"
 
+#include "../operators/nearest.h"
 #include "../trainer/registry.h"
 #include "evidence.h"
 #include "prefix.h"
@@ -21,8 +22,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#define JUDGE "nearest"
 
 /* The models that the posterior is about; version 0: absent. Texts in the arena. */
 struct champions {
@@ -71,7 +70,7 @@ static void sources_of(const struct sl_topology *t, struct sl_evidence_sources *
 
 	*from = (struct sl_evidence_sources){ 0 };
 	sl_training_options(gold_trainer(t), &from->gold_options);
-	if (examples && backend && threshold && strcmp(*backend, JUDGE) == 0) {
+	if (examples && backend && threshold && strcmp(*backend, SL_NEAREST) == 0) {
 		from->examples = (size_t)*examples;
 		from->threshold = *threshold;
 	}
@@ -231,7 +230,7 @@ static bool fit(struct sl_runtime *rt, const struct sl_trainer_def *def, struct 
 	done = sl_prefix_open(&gold, rt, def->from, def->from_count, e) && gather(rt, c, &gold, &rows, e);
 	if (done) {
 		on = trained_on(&gold, c, audited_of(&rows), reason);
-		done = sl_posterior_fit(&options, &rows, JUDGE, folder, on, &report, e);
+		done = sl_posterior_fit(&options, &rows, SL_NEAREST, folder, on, &report, e);
 	}
 	done = done && present(rt, def->name, version, reason, e);
 	if (done) {
