@@ -1,0 +1,56 @@
+/* posterior_file.h -- inside trainer/ only: what a posterior is made of, and its bytes.
+ *
+ * posterior.json:
+ *
+ *     {"format": 1,
+ *      "judge": {"name": "nearest", "accuracy": 0.58},           name null: no judge is known
+ *      "flip_low": 0.61,
+ *      "domains": [{"name": "oasst", "blind": false, "judge_accuracy": 0.55, "judge_speaks": true}, ...],
+ *      "fits": [{"witnesses": ["gold", "judge"],
+ *                "all": [intercept, gold, best, judge, length],  what all domains share
+ *                "own": [[...], ...]}, ...]}                     what is added in each domain, in their order
+ *
+ * Domains are in byte order of their names. Numbers have 17 digits: what is read is what was fitted. */
+#ifndef SL_POSTERIOR_FILE_H
+#define SL_POSTERIOR_FILE_H
+
+#include "../topology/base/arena.h"
+#include "logistic.h"
+#include "posterior.h"
+
+#define SL_POSTERIOR_DOMAINS_MOST 4096
+
+/* Columns of the fits. */
+enum { SL_COLUMN_INTERCEPT, SL_COLUMN_GOLD, SL_COLUMN_BEST, SL_COLUMN_JUDGE, SL_COLUMN_LENGTH };
+
+/* Sets of witnesses: sums of these. */
+enum { SL_WITNESS_GOLD = 1, SL_WITNESS_BEST = 2, SL_WITNESS_JUDGE = 4, SL_WITNESS_SETS = 8 };
+
+struct sl_posterior_domain {
+	struct sl_bytes name;
+	bool blind, judge_speaks;
+	double judge_accuracy;
+};
+
+struct sl_posterior {
+	struct sl_arena arena; /* of everything below */
+	struct sl_bytes judge; /* absent: none */
+	double judge_accuracy; /* over all domains */
+	double flip_low;
+	struct sl_posterior_domain *domains;
+	size_t domain_count;
+	double *fits[SL_WITNESS_SETS]; /* weights as in logistic.h; NULL: no fit */
+};
+
+/* SL_LOGISTIC_NO_DOMAIN when it is none of the listed ones. */
+uint32_t sl_posterior_domain_find(const struct sl_posterior *p, struct sl_bytes name);
+/* Which witnesses are there. */
+unsigned sl_witnesses_set(const struct sl_witnesses *w);
+/* The row of the fit for these witnesses; those outside `set` are left out. */
+void sl_witnesses_row(const struct sl_witnesses *w, unsigned set, double x[SL_LOGISTIC_COLUMNS]);
+
+void sl_posterior_encode(const struct sl_posterior *p, struct sl_buf *to);
+/* Any bytes. *p is to be closed, NULL on failure. */
+bool sl_posterior_parse(struct sl_bytes text, struct sl_posterior **p, struct sl_error *e) SL_MUST_CHECK;
+
+#endif

@@ -1,0 +1,479 @@
+/* posterior_fit.c -- gold pairs in, a posterior and its version folder out.
+ *
+ *     1  the judge is calibrated: his accuracy on gold, over all and by domain (a domain is shrunk towards all, all
+ *        towards 0.5); for the fit, what a pair's own group contributed is taken out first
+ *     2  L2 is chosen by cross-validation over groups, on the largest set of witnesses
+ *     3  every audited pair gets its P from a fit without its fold: the reliability, the audit of flips and the
+ * expected precision rest on these 4  one fit per set of witnesses, on all audited pairs
+ *
+ * Rows of one prompt resemble each other: m of them count as m / (1 + (m - 1) ALIKE), the effective size of a
+ * cluster sample (Kish 1965), so that one debate with a thousand answers does not settle what a domain is like.
+ *
+ * One thread; every sum goes in a fixed order: equal rows, options and seed give equal bytes. */
+#include "posterior_fit.h"
+#include "learner.h"
+#include "model_folder.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#define FOLDS 5
+#define NO_FOLD UINT32_MAX
+#define DOMAIN_LEAST 10  /* rows of a domain that has weights and evidence of its own */
+#define DOMAINS_MOST 256 /* the largest ones: the evidence travels in an announcement */
+#define SHRINK 20        /* verdicts that the mean over all domains counts in one of them */
+#define ALIKE 0.05       /* intraclass correlation of pairs of one prompt */
+
+static const double l2_all_grid[] = { 1, 10 };
+static const double l2_domain_grid[] = { 1, 3, 10, 30, 100, 300 };
+
+void sl_posterior_options_default(struct sl_posterior_options *o)
+{
+	*o = (struct sl_posterior_options){ .seed = 1, .least_audited = 100, .keep = 0.8, .flip = 0.15 };
+}
+
+void sl_evidence_add(struct sl_evidence_rows *rows, const struct sl_evidence_row *row)
+{
+	struct sl_evidence_row *r;
+
+	if (rows->count == rows->capacity) {
+		rows->capacity = rows->capacity ? 2 * rows->capacity : 1024;
+		rows->at = sl_realloc(rows->at, rows->capacity * sizeof *rows->at);
+	}
+	r = &rows->at[rows->count++];
+	*r = *row;
+	/* Neighbours are mostly of one domain: one copy serves them all. */
+	if (rows->count > 1 && r[-1].domain.size == row->domain.size && sl_bytes_equal(r[-1].domain, row->domain))
+		r->domain = r[-1].domain;
+	else
+		r->domain = sl_arena_bytes(&rows->texts, row->domain.data ? row->domain : sl_text(""));
+}
+
+void sl_evidence_release(struct sl_evidence_rows *rows)
+{
+	free(rows->at);
+	sl_arena_release(&rows->texts);
+	*rows = (struct sl_evidence_rows){ 0 };
+}
+
+/* -- rows and domains --------------------------------------------------------- */
+
+static int by_domain_name(const void *a, const void *b)
+{
+	const struct sl_fit_row *x = a, *y = b;
+
+	return sl_bytes_compare(x->row->domain, y->row->domain);
+}
+
+/* Equal group and domain: in the order they were given, which is that of their addresses. */
+static int by_group(const void *a, const void *b)
+{
+	const struct sl_fit_row *x = a, *y = b;
+	int order = memcmp(x->row->group.b, y->row->group.b, sizeof x->row->group.b);
+
+	if (order)
+		return order;
+	if (x->domain != y->domain)
+		return x->domain < y->domain ? -1 : 1;
+	return (x->row > y->row) - (x->row < y->row);
+}
+
+struct named {
+	struct sl_bytes name;
+	size_t rows;
+};
+
+static int by_rows(const void *a, const void *b)
+{
+	const struct named *x = a, *y = b;
+
+	if (x->rows != y->rows)
+		return x->rows > y->rows ? -1 : 1;
+	return sl_bytes_compare(x->name, y->name);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	const struct sl_posterior_domain *x = a, *y = b;
+
+	return sl_bytes_compare(x->name, y->name);
+}
+
+/* UTF-8 without NUL: only that can be a key in JSON. */
+static bool is_text(struct sl_bytes name)
+{
+	json_t *text = memchr(name.data, 0, name.size) ? NULL : json_stringn(name.data, name.size);
+
+	json_decref(text);
+	return text != NULL;
+}
+
+static void collect_domains(struct sl_fitting *f)
+{
+	struct named *names = sl_malloc((f->count + 1) * sizeof *names);
+	size_t count = 0, listed = 0;
+
+	qsort(f->rows, f->count, sizeof *f->rows, by_domain_name);
+	for (size_t i = 0; i < f->count; i++) {
+		if (i == 0 || by_domain_name(&f->rows[i - 1], &f->rows[i]) != 0)
+			names[count++] = (struct named){ f->rows[i].row->domain, 0 };
+		names[count - 1].rows++;
+	}
+	qsort(names, count, sizeof *names, by_rows);
+	f->p.domains = sl_arena_zalloc(&f->p.arena, DOMAINS_MOST * sizeof *f->p.domains);
+	for (size_t i = 0; i < count && names[i].rows >= DOMAIN_LEAST && listed < DOMAINS_MOST; i++)
+		if (is_text(names[i].name))
+			f->p.domains[listed++].name = sl_arena_bytes(&f->p.arena, names[i].name);
+	qsort(f->p.domains, listed, sizeof *f->p.domains, by_name);
+	f->p.domain_count = listed;
+	free(names);
+}
+
+static void collect_rows(struct sl_fitting *f, const struct sl_evidence_rows *rows)
+{
+	f->rows = sl_malloc((rows->count + 1) * sizeof *f->rows);
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct sl_evidence_row *r = &rows->at[i];
+
+		if (sl_split_of(r->group) == SL_SPLIT_REPORT)
+			continue;
+		f->rows[f->count++] = (struct sl_fit_row){ .row = r, .fold = sl_fold_of(r->group, FOLDS), .p = NAN };
+		f->audited += r->audited;
+		f->best = f->best || !isnan(r->best);
+		f->judged = f->judged || !isnan(r->judge);
+	}
+	collect_domains(f);
+	for (size_t i = 0; i < f->count; i++)
+		f->rows[i].domain = sl_posterior_domain_find(&f->p, f->rows[i].row->domain);
+	qsort(f->rows, f->count, sizeof *f->rows, by_group);
+	for (size_t i = 0, end; i < f->count; i = end) {
+		size_t audited = 0;
+
+		for (end = i; end < f->count && sl_id_equal(f->rows[end].row->group, f->rows[i].row->group); end++)
+			audited += f->rows[end].row->audited;
+		for (size_t k = i; k < end; k++)
+			f->rows[k].weight = 1 / (1 + ((double)audited - 1) * ALIKE);
+	}
+}
+
+/* -- the judge ---------------------------------------------------------------- */
+
+/* Verdicts, and how many agree with the human. */
+struct verdicts {
+	double right, given;
+};
+
+static void count_verdict(struct verdicts *v, const struct sl_fit_row *r)
+{
+	double judge = r->row->judge;
+
+	if (isnan(judge) || judge == 0)
+		return;
+	v->given++;
+	v->right += judge > 0;
+}
+
+static double accuracy_over_all(struct verdicts all)
+{
+	return (all.right + SHRINK * 0.5) / (all.given + SHRINK);
+}
+
+static double accuracy_in_domain(struct verdicts own, struct verdicts all)
+{
+	return (own.right + SHRINK * accuracy_over_all(all)) / (own.given + SHRINK);
+}
+
+static struct verdicts without(struct verdicts of, struct verdicts part)
+{
+	return (struct verdicts){ of.right - part.right, of.given - part.given };
+}
+
+static double logit(double p)
+{
+	return log(p / (1 - p));
+}
+
+static void hear(const struct sl_fitting *f, struct sl_fit_row *r, double accuracy)
+{
+	bool speaks = r->domain != SL_LOGISTIC_NO_DOMAIN && f->p.domains[r->domain].judge_speaks;
+	double judge = r->row->judge;
+
+	r->judge = isnan(judge) ? NAN : !speaks || judge == 0 ? 0 : judge > 0 ? logit(accuracy) : -logit(accuracy);
+}
+
+/* Rows are sorted by group, then domain. */
+static void calibrate_judge(struct sl_fitting *f)
+{
+	struct verdicts *own = sl_calloc(f->p.domain_count + 1, sizeof *own), all = { 0 };
+	struct verdicts none = { 0 };
+
+	for (size_t i = 0; i < f->count; i++) {
+		count_verdict(&all, &f->rows[i]);
+		if (f->rows[i].domain != SL_LOGISTIC_NO_DOMAIN)
+			count_verdict(&own[f->rows[i].domain], &f->rows[i]);
+	}
+	f->p.judge_accuracy = accuracy_over_all(all);
+	for (size_t d = 0; d < f->p.domain_count; d++)
+		f->p.domains[d].judge_accuracy = accuracy_in_domain(own[d], all);
+
+	for (size_t i = 0, end; i < f->count; i = end) {
+		struct verdicts group = { 0 };
+
+		for (end = i; end < f->count && sl_id_equal(f->rows[end].row->group, f->rows[i].row->group); end++)
+			count_verdict(&group, &f->rows[end]);
+		for (size_t k = i, stop; k < end; k = stop) {
+			struct verdicts part = { 0 };
+			uint32_t domain = f->rows[k].domain;
+
+			for (stop = k; stop < end && f->rows[stop].domain == domain; stop++)
+				count_verdict(&part, &f->rows[stop]);
+
+			struct verdicts others = domain == SL_LOGISTIC_NO_DOMAIN ? none : without(own[domain], part);
+			double accuracy = accuracy_in_domain(others, without(all, group));
+
+			for (size_t m = k; m < stop; m++)
+				hear(f, &f->rows[m], accuracy);
+		}
+	}
+	free(own);
+}
+
+/* -- fits --------------------------------------------------------------------- */
+
+struct sl_witnesses sl_fit_witnesses(const struct sl_fit_row *r)
+{
+	double sign = r->row->arrived_right ? 1 : -1;
+
+	return (struct sl_witnesses){
+		.domain = r->row->domain,
+		.gold = sign * r->row->gold,
+		.best = sign * r->row->best,
+		.judge = sign * r->judge,
+		.length = sign * r->row->length,
+		.label_noise = 0.5,
+	};
+}
+
+/* The audited rows that have all of these witnesses; returns their number. */
+static size_t rows_of_set(const struct sl_fitting *f, unsigned set, struct sl_logistic_row *to)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < f->count; i++) {
+		const struct sl_fit_row *r = &f->rows[i];
+		struct sl_witnesses w = sl_fit_witnesses(r);
+
+		if (!r->row->audited || (sl_witnesses_set(&w) & set) != set)
+			continue;
+		to[count] = (struct sl_logistic_row){
+			.weight = r->weight, .domain = r->domain, .fold = r->fold, .right = r->row->arrived_right
+		};
+		sl_witnesses_row(&w, set, to[count++].x);
+	}
+	return count;
+}
+
+/* Without data a model's margin and the judge's log-odds count as what they are; best adds nothing to gold. */
+static struct sl_logistic_options fit_options(const struct sl_fitting *f, unsigned set, uint32_t without_fold)
+{
+	return (struct sl_logistic_options){
+		.l2_all = f->l2_all,
+		.l2_domain = f->l2_domain,
+		.centre = { [SL_COLUMN_GOLD] = set & SL_WITNESS_GOLD ? 1 : 0,
+			    [SL_COLUMN_BEST] = (set & (SL_WITNESS_GOLD | SL_WITNESS_BEST)) == SL_WITNESS_BEST ? 1 : 0,
+			    [SL_COLUMN_JUDGE] = set & SL_WITNESS_JUDGE ? 1 : 0 },
+		.domain_count = f->p.domain_count,
+		.without_fold = without_fold,
+	};
+}
+
+static double *weights_new(struct sl_fitting *f)
+{
+	return sl_arena_zalloc(&f->p.arena, (1 + f->p.domain_count) * SL_LOGISTIC_COLUMNS * sizeof(double));
+}
+
+static unsigned largest_set(const struct sl_fitting *f)
+{
+	return SL_WITNESS_GOLD | (f->best ? SL_WITNESS_BEST : 0u) | (f->judged ? SL_WITNESS_JUDGE : 0u);
+}
+
+/* Out-of-fold loss at the L2 that f has. */
+static double validate(const struct sl_fitting *f, unsigned set, const struct sl_logistic_row *rows, size_t count,
+		       double *const weights[FOLDS])
+{
+	double loss = 0;
+
+	for (uint32_t fold = 0; fold < FOLDS; fold++) {
+		struct sl_logistic_options o = fit_options(f, set, fold);
+
+		sl_logistic_fit(&o, rows, count, weights[fold]);
+		for (size_t i = 0; i < count; i++) {
+			if (rows[i].fold != fold)
+				continue;
+
+			double x = sl_logistic_logit(weights[fold], rows[i].x, rows[i].domain);
+
+			loss += rows[i].weight * sl_loss(rows[i].right ? x : -x);
+		}
+	}
+	return loss;
+}
+
+/* Each fit starts where the one of the strength before ended: they lie close together. */
+static void choose_l2(struct sl_fitting *f, struct sl_logistic_row *rows)
+{
+	unsigned set = largest_set(f);
+	size_t count = rows_of_set(f, set, rows);
+	double least = INFINITY, all = 0, domain = 0, *weights[FOLDS];
+
+	for (size_t k = 0; k < FOLDS; k++)
+		weights[k] = weights_new(f);
+	for (size_t a = 0; a < sizeof l2_all_grid / sizeof l2_all_grid[0]; a++)
+		for (size_t d = 0; d < sizeof l2_domain_grid / sizeof l2_domain_grid[0]; d++) {
+			f->l2_all = l2_all_grid[a];
+			f->l2_domain = l2_domain_grid[d];
+
+			double loss = validate(f, set, rows, count, weights);
+
+			if (loss < least) {
+				least = loss;
+				all = f->l2_all;
+				domain = f->l2_domain;
+			}
+		}
+	f->l2_all = all;
+	f->l2_domain = domain;
+}
+
+/* One fit for each set of witnesses that enough rows have. */
+static void fit_sets(struct sl_fitting *f, struct sl_logistic_row *rows, uint32_t without_fold)
+{
+	for (unsigned set = 1; set < SL_WITNESS_SETS; set++) {
+		size_t count = rows_of_set(f, set, rows);
+		struct sl_logistic_options o = fit_options(f, set, without_fold);
+
+		f->p.fits[set] = NULL;
+		if ((int64_t)count < f->o->least_audited || (set & largest_set(f)) != set)
+			continue;
+		f->p.fits[set] = weights_new(f);
+		sl_logistic_fit(&o, rows, count, f->p.fits[set]);
+	}
+}
+
+static int zone_of(const struct sl_posterior_options *o, double p)
+{
+	return p >= o->keep ? 1 : p <= 1 - o->keep ? -1 : 0;
+}
+
+/* The judge is heard only where filter would ask him: where an answer changes what happens. */
+static double p_as_decided(const struct sl_fitting *f, const struct sl_fit_row *r)
+{
+	struct sl_witnesses heard = sl_fit_witnesses(r), silent = heard, yes = heard, no = heard;
+	double odds = logit(sl_posterior_judge_accuracy(&f->p, f->p.judge, r->row->domain));
+	double p;
+
+	silent.judge = NAN;
+	p = sl_posterior_p(&f->p, &silent);
+	if (isnan(heard.judge) || !sl_posterior_judge_speaks(&f->p, f->p.judge, r->row->domain))
+		return p;
+	yes.judge = odds;
+	no.judge = -odds;
+	if (zone_of(f->o, sl_posterior_p(&f->p, &yes)) == zone_of(f->o, p) &&
+	    zone_of(f->o, sl_posterior_p(&f->p, &no)) == zone_of(f->o, p))
+		return p;
+	return sl_posterior_p(&f->p, &heard);
+}
+
+static void fit(struct sl_fitting *f)
+{
+	struct sl_logistic_row *rows;
+
+	if (f->audited < f->o->least_audited || f->audited == 0)
+		return;
+	rows = sl_malloc(f->count * sizeof *rows);
+	choose_l2(f, rows);
+	for (uint32_t fold = 0; fold < FOLDS; fold++) {
+		fit_sets(f, rows, fold);
+		for (size_t i = 0; i < f->count; i++)
+			if (f->rows[i].row->audited && f->rows[i].fold == fold)
+				f->rows[i].p = p_as_decided(f, &f->rows[i]);
+	}
+	fit_sets(f, rows, NO_FOLD);
+	free(rows);
+}
+
+/* -- the version -------------------------------------------------------------- */
+
+static bool options_valid(const struct sl_posterior_options *o, struct sl_error *e)
+{
+	if (o->least_audited < 1)
+		return sl_error_set(e, SL_STOP, "least_audited is %" PRId64 ", allowed: 1 or more", o->least_audited);
+	if (!(o->keep > 0.5 && o->keep < 1))
+		return sl_error_set(e, SL_STOP, "keep is %g, allowed: over 0.5 to under 1", o->keep);
+	if (!(o->flip > 0 && o->flip < 0.5))
+		return sl_error_set(e, SL_STOP, "flip is %g, allowed: over 0 to under 0.5", o->flip);
+	return true;
+}
+
+static int add_to_buf(const char *text, size_t size, void *arg)
+{
+	sl_buf_add(arg, text, size);
+	return 0;
+}
+
+static bool write_version(const struct sl_fitting *f, json_t *report, json_t *trained_on, const char *folder,
+			  struct sl_error *e)
+{
+	struct sl_buf file = { 0 };
+	json_t *config = json_pack("{s:{s:I, s:I, s:f, s:f}, s:O, s:O}", "options", "seed", (json_int_t)f->o->seed,
+				   "least_audited", (json_int_t)f->o->least_audited, "keep", f->o->keep, "flip",
+				   f->o->flip, "trained_on", trained_on, "report", report);
+	bool done;
+
+	if (!config)
+		sl_oom(0);
+	sl_posterior_encode(&f->p, &file);
+	done = sl_model_folder_write(folder, SL_MODEL_POSTERIOR, 1, sl_buf_bytes(&file), config, e);
+	json_decref(config);
+	sl_buf_release(&file);
+	return done;
+}
+
+bool sl_posterior_fit(const struct sl_posterior_options *o, const struct sl_evidence_rows *rows, const char *judge,
+		      const char *folder, const char *extra_json, struct sl_buf *report, struct sl_error *e)
+{
+	struct sl_fitting f = { .o = o };
+	struct sl_domain_evidence *evidence;
+	struct sl_accuracy flips;
+	json_t *trained_on, *json;
+	bool done;
+
+	if (!options_valid(o, e))
+		return false;
+	if (access(folder, F_OK) == 0)
+		return sl_error_set(e, SL_STOP, "'%s' exists already: versions are never changed", folder);
+	trained_on = json_loads(extra_json ? extra_json : "{}", 0, NULL);
+	if (!json_is_object(trained_on)) {
+		json_decref(trained_on);
+		return sl_error_set(e, SL_STOP, "what the posterior was trained on must be a JSON object");
+	}
+	f.p.judge = sl_text(judge);
+	collect_rows(&f, rows);
+	evidence = sl_fit_evidence(&f);
+	calibrate_judge(&f);
+	fit(&f);
+	flips = sl_fit_flips(&f);
+	json = sl_fit_report(&f, evidence, &flips);
+	if (json_dump_callback(json, add_to_buf, report, JSON_COMPACT | JSON_REAL_PRECISION(15)) != 0)
+		sl_oom(0);
+	done = write_version(&f, json, trained_on, folder, e);
+	json_decref(json);
+	json_decref(trained_on);
+	free(evidence);
+	free(f.rows);
+	sl_arena_release(&f.p.arena);
+	return done;
+}
