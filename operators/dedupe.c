@@ -16,12 +16,17 @@
  *
  * Gold wins over raw copies. A gold pair passes although a raw copy went before it,
  * and learns from it how the label arrived; raw copies after it are set aside naming
- * it. Gold is set aside only for an earlier gold pair, also a near one: the two could
+ * it. If the gold pair does not know yet how the label arrived, the first of those teaches it:
+ * the gold pair goes out once more, with label_arrived, under its id (the gold table is a
+ * changelog by id). So the order makes no difference to what is known in the end. Gold is
+ * set aside only for an earlier gold pair, also a near one: the two could
  * fall on both sides of the train and report split.
  *
  * State: one logged row a pair (seen.h), keyed by its number; the hash index over the
  * rows lives in `self` and is rebuilt by one scan in open(). It follows the rows at
- * once, also those of the transaction in hand; if that fails, so does `self`.
+ * once, also those of the transaction in hand; if that fails, so does `self`. Besides, by id,
+ * the whole record of every gold pair that waits for its raw copy: at most the size of the
+ * gold that came before the stream, and gone when the copy comes.
  *
  * Candidates from the index are verified against their rows, at most CANDIDATES_MAX
  * of them, those with the most bands in common first. That, and SL_INDEX_DEPTH,
@@ -37,13 +42,14 @@
 #include "operator.h"
 #include "seen.h"
 
+#include "../schemas/codec.h"
 #include "../topology/base/buf.h"
 
 #include <stddef.h>
 #include <stdlib.h>
 
 enum port { UNIQUE, DUPLICATE, CONFLICT, CONTAMINATED };
-enum store { SEEN };
+enum store { SEEN, UNLABELLED };
 enum { CANDIDATES_MAX = 32, QUOTE_MAX_BYTES = 200 };
 
 struct dedupe {
@@ -73,7 +79,7 @@ static const struct sl_option options[] = {
 };
 
 static const char *const ports[] = { "unique", "duplicate", "conflict", "contaminated", NULL };
-static const struct sl_store_def stores[] = { { "seen", false }, { 0 } };
+static const struct sl_store_def stores[] = { { "seen", false }, { "unlabelled", false }, { 0 } };
 
 /* Texts */
 
@@ -384,16 +390,52 @@ static void set_aside_copy(struct sl_task *task, const struct sl_pair *pair, con
 				m->jaccard[SL_CHOSEN], m->jaccard[SL_REJECTED]);
 }
 
+static const char *label_arrived(const struct match *m)
+{
+	return m->swapped ? "swapped" : "same";
+}
+
 /* A gold pair whose raw copy went before it. */
 static void let_gold_through(struct sl_task *task, const struct sl_pair *pair, const struct match *m)
 {
 	struct sl_pair gold = *pair;
-	const char *arrived = m->swapped ? "swapped" : "same";
+	const char *arrived = label_arrived(m);
 	char of[SL_ID_HEX_SIZE];
 
 	if (!gold.gold.label_arrived.size)
 		gold.gold.label_arrived = sl_text(arrived);
 	sl_emit_because(task, UNIQUE, &gold, "gold: of raw %s, label arrived %s", sl_id_hex(m->row.id, of), arrived);
+}
+
+/* A gold pair that does not say how the label arrived, and whose raw copy may still come. */
+static void await_copy(struct sl_task *task, struct dedupe *d, const struct sl_pair *gold)
+{
+	sl_buf_clear(&d->row);
+	sl_pair_encode(gold, &d->row);
+	sl_put(task, UNLABELLED, sl_id_bytes(&gold->id), sl_buf_bytes(&d->row));
+}
+
+/* A raw copy behind its gold pair, which may have waited for it. */
+static void teach(struct sl_task *task, struct dedupe *d, const struct sl_pair *copy, const struct match *m)
+{
+	struct sl_bytes key = sl_id_bytes(&m->row.id), value;
+	struct sl_arena *a = sl_task_arena(task);
+	struct sl_pair gold;
+	struct sl_error e;
+	char of[SL_ID_HEX_SIZE];
+
+	if (!sl_get(task, UNLABELLED, key, &value))
+		return;
+	sl_pair_init(&gold);
+	if (!sl_pair_decode(sl_arena_bytes(a, value), a, &gold, &e)) {
+		d->verdict = sl_fail(task, SL_STOP, "gold pair %s of store 'unlabelled' is damaged: %s",
+				     sl_id_hex(m->row.id, of), e.text);
+		return;
+	}
+	gold.gold.label_arrived = sl_text(label_arrived(m));
+	sl_emit_because(task, UNIQUE, &gold, "learnt: label arrived %s, from raw %s", label_arrived(m),
+			sl_id_hex(copy->id, of));
+	sl_del(task, UNLABELLED, key);
 }
 
 static void remember(struct sl_task *task, struct dedupe *d, const struct sl_seen *me, const uint32_t hashes[SL_PROBES])
@@ -430,12 +472,17 @@ static void process_pair(struct sl_task *task, struct dedupe *d, const struct sl
 	m = find_match(task, d, &me, hashes);
 	if (m.found && (m.row.gold || !me.gold)) {
 		set_aside_copy(task, pair, &m);
+		if (!me.gold)
+			teach(task, d, pair, &m);
 		return;
 	}
-	if (m.found)
+	if (m.found) {
 		let_gold_through(task, pair, &m);
-	else
+	} else {
 		sl_emit(task, UNIQUE, pair);
+		if (me.gold && !pair->gold.label_arrived.size)
+			await_copy(task, d, pair);
+	}
 	remember(task, d, &me, hashes);
 }
 
@@ -488,7 +535,7 @@ static void dedupe_close(struct sl_task *task, void *self)
 
 const struct sl_operator sl_operator_dedupe = {
 	.name = "dedupe",
-	.version = "1",
+	.version = "2",
 	.help = "let the first copy of a pair through; set copies, conflicts and benchmark prompts aside",
 	.options = options,
 	.ports = ports,

@@ -1,6 +1,6 @@
 /* array_task.h -- the runtime calls of operators/operator.h over plain arrays: one
- * operator, one store with keys 0, 1, 2 ... as big-endian numbers, outputs kept
- * as (port, id, reason). For what must run millions of pairs or count calls; the
+ * operator, a first store with keys 0, 1, 2 ... as big-endian numbers, a list for
+ * all others, outputs kept as (port, id, reason). For what must run millions of pairs or count calls; the
  * trial harness (tests/trial.h) is the place for scripts and faults. Define it in
  * one file of an executable that does not use the trial. */
 #ifndef SL_ARRAY_TASK_H
@@ -22,12 +22,19 @@ struct output {
 	char reason[400];
 };
 
+struct entry {
+	int store;
+	struct sl_buf key, value; /* value.data NULL: deleted */
+};
+
 struct sl_task {
 	const struct sl_operator *operator;
 	void *self;
 	struct sl_arena arena;
 	struct sl_buf *rows; /* by key */
 	size_t row_count, row_room;
+	struct entry *entries;
+	size_t entry_count;
 	struct output *outputs;
 	size_t output_count, output_room;
 	size_t gets, puts, put_bytes;
@@ -78,11 +85,51 @@ void sl_reject(struct sl_task *t, const struct sl_pair *p, const char *reason, .
 	va_end(args);
 }
 
+static struct entry *find_entry(struct sl_task *t, int store, struct sl_bytes key)
+{
+	for (size_t i = 0; i < t->entry_count; i++)
+		if (t->entries[i].store == store && sl_bytes_equal(sl_buf_bytes(&t->entries[i].key), key))
+			return &t->entries[i];
+	return NULL;
+}
+
+static void put_entry(struct sl_task *t, int store, struct sl_bytes key, struct sl_bytes value)
+{
+	struct entry *e = find_entry(t, store, key);
+
+	if (!e) {
+		t->entries = sl_realloc(t->entries, (t->entry_count + 1) * sizeof *t->entries);
+		e = &t->entries[t->entry_count++];
+		*e = (struct entry){ .store = store };
+		sl_buf_add_bytes(&e->key, key);
+	}
+	sl_buf_release(&e->value);
+	sl_buf_add_bytes(&e->value, value);
+}
+
+void sl_del(struct sl_task *t, int store, struct sl_bytes key)
+{
+	struct entry *e = find_entry(t, store, key);
+
+	if (e)
+		sl_buf_release(&e->value);
+}
+
+struct sl_arena *sl_task_arena(struct sl_task *t)
+{
+	return &t->arena;
+}
+
 bool sl_get(struct sl_task *t, int store, struct sl_bytes key, struct sl_bytes *value)
 {
-	uint64_t row = sl_get_be64(key.data);
+	struct entry *e = store > 0 ? find_entry(t, store, key) : NULL;
+	uint64_t row;
 
-	(void)store;
+	if (store > 0) {
+		*value = e ? sl_buf_bytes(&e->value) : (struct sl_bytes){ 0 };
+		return value->size > 0;
+	}
+	row = sl_get_be64(key.data);
 	t->gets++;
 	if (row >= t->row_count)
 		return false;
@@ -92,9 +139,13 @@ bool sl_get(struct sl_task *t, int store, struct sl_bytes key, struct sl_bytes *
 
 void sl_put(struct sl_task *t, int store, struct sl_bytes key, struct sl_bytes value)
 {
-	uint64_t row = sl_get_be64(key.data);
+	uint64_t row;
 
-	(void)store;
+	if (store > 0) {
+		put_entry(t, store, key, value);
+		return;
+	}
+	row = sl_get_be64(key.data);
 	if (row >= t->row_room) {
 		t->row_room = 2 * row + 64;
 		t->rows = sl_realloc(t->rows, t->row_room * sizeof *t->rows);
@@ -182,6 +233,11 @@ static inline void task_release(struct sl_task *t)
 	for (size_t i = 0; i < t->row_count; i++)
 		sl_buf_release(&t->rows[i]);
 	free(t->rows);
+	for (size_t i = 0; i < t->entry_count; i++) {
+		sl_buf_release(&t->entries[i].key);
+		sl_buf_release(&t->entries[i].value);
+	}
+	free(t->entries);
 	free(t->outputs);
 	sl_arena_release(&t->arena);
 }

@@ -21,7 +21,7 @@ static const char yaml[] =
 enum port { UNIQUE, DUPLICATE, CONFLICT, CONTAMINATED, REJECTED, PORTS };
 static const char *const topics[PORTS] = { "pairs.unique", "pairs.duplicate", "pairs.conflict", "pairs.contaminated",
 					   "dead.dedupe" };
-enum gold { RAW, GOLD };
+enum gold { RAW, GOLD, GOLD_SAME /* and says that the label arrived the same */ };
 
 /* Letters stand for these texts; a second letter is a near copy. */
 static const char *text_of(const char *name)
@@ -112,11 +112,25 @@ static const struct table tables[] = {
 	    { "P", "R", "C", RAW, DUPLICATE, "duplicate: of #1", "" },
 	    { "P", "R", "C", GOLD, DUPLICATE, "duplicate: of #1", "" },
 	    { "P", "C", "R", GOLD, CONFLICT, "conflict: label-swapped copy of #1", "" } } },
-	{ "gold first: raw copies name it",
-	  { { "P", "C", "R", GOLD, UNIQUE, "", "" },
+	{ "gold first: raw copies name it, the first of them teaches it how the label arrived",
+	  { { "P", "C", "R", GOLD, UNIQUE, "learnt: label arrived same, from raw #1", "same" },
 	    { "P", "C", "R", RAW, DUPLICATE, "duplicate: of #0", "" },
 	    { "P", "R", "C", RAW, CONFLICT, "conflict: label-swapped copy of #0", "" },
 	    { "P'", "C", "R", GOLD, DUPLICATE, "near-duplicate: of #0", "" } } },
+	{ "gold first, crosswise",
+	  { { "P", "C", "R", GOLD, UNIQUE, "learnt: label arrived swapped, from raw #1", "swapped" },
+	    { "P", "R", "C", RAW, CONFLICT, "conflict: label-swapped copy of #0", "" },
+	    { "P", "C", "R", RAW, DUPLICATE, "duplicate: of #0", "" } } },
+	{ "gold first, near and crosswise",
+	  { { "P", "C", "R", GOLD, UNIQUE, "learnt: label arrived swapped, from raw #2", "swapped" },
+	    { "P", "C", "R", GOLD, DUPLICATE, "duplicate: of #0", "" },
+	    { "P'", "R'", "C'", RAW, CONFLICT, "near-conflict: of #0", "" },
+	    { "P", "C", "R", RAW, DUPLICATE, "duplicate: of #0", "" } } },
+	{ "who says how the label arrived learns nothing",
+	  { { "P", "C", "R", GOLD_SAME, UNIQUE, "", "same" },
+	    { "P", "R", "C", RAW, CONFLICT, "conflict: label-swapped copy of #0", "" },
+	    { "P", "C", "D", RAW, UNIQUE, "", "" },
+	    { "P", "D", "C", GOLD_SAME, UNIQUE, "gold: of raw #2, label arrived swapped", "same" } } },
 	{ "a near gold copy passes, and is then set aside itself",
 	  { { "P", "C", "R", RAW, UNIQUE, "", "" },
 	    { "P'", "R'", "C'", GOLD, UNIQUE, "gold: of raw #0, label arrived swapped", "swapped" },
@@ -155,7 +169,9 @@ static bool feed(struct sl_trial *t, void *arg)
 
 		pairs[i] = sl_trial_pair(&a, text_of(s->prompt), text_of(s->chosen), text_of(s->rejected));
 		pairs[i].arrival.line = (int64_t)i + 1;
-		pairs[i].gold.present = s->gold == GOLD;
+		pairs[i].gold.present = s->gold != RAW;
+		if (s->gold == GOLD_SAME)
+			pairs[i].gold.label_arrived = sl_text("same");
 	}
 	done = sl_trial_feed(t, "pairs.raw", pairs, count);
 	sl_arena_release(&a);
@@ -168,22 +184,25 @@ struct result {
 	struct sl_bytes reason, label_arrived;
 };
 
-/* What became of every step, by number. Returns how many were found. */
+/* What became of every step in the end, by number. Returns how many were found. */
 static size_t results_of(struct sl_trial *t, struct sl_arena *a, struct result results[STEPS])
 {
+	bool known[STEPS] = { false };
 	size_t found = 0;
 
 	for (int port = 0; port < PORTS; port++) {
 		struct sl_record *records;
 		size_t count = sl_trial_records(t, topics[port], a, &records);
 
-		for (size_t i = 0; i < count; i++, found++) {
+		for (size_t i = 0; i < count; i++) {
 			struct sl_pair p;
 			struct result *r;
 
 			if (!sl_pair_decode(records[i].value, a, &p, &t->error))
 				fail_msg("%s", t->error.text);
 			r = &results[p.arrival.line - 1];
+			found += !known[p.arrival.line - 1];
+			known[p.arrival.line - 1] = true;
 			*r = (struct result){ port, p.id, records[i].headers, p.gold.label_arrived };
 			if (port != REJECTED)
 				r->reason = p.trail[p.trail_count - 1].reason;
@@ -266,6 +285,53 @@ static void test_torture(void **unused)
 
 		assert_int_equal(sl_trial_torture(&c, &runs, stderr), 0);
 		assert_true(runs > 50);
+	}
+}
+
+/* The gold pair as the gold table will have it, without where it came from and how it went. */
+static struct sl_bytes gold_of(const struct step steps[2], struct sl_arena *a)
+{
+	struct table table = { "order", { steps[0], steps[1] } };
+	struct sl_trial *t = sl_trial_new(yaml, NULL, 0);
+	struct sl_pair *pairs, gold = { 0 };
+	struct sl_buf b = { 0 };
+	struct sl_bytes bytes;
+	size_t count;
+
+	assert_true(feed(t, &table));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+	count = sl_trial_read(t, "pairs.unique", a, &pairs);
+	for (size_t i = 0; i < count; i++) /* the last one of its id */
+		if (pairs[i].gold.present)
+			gold = pairs[i];
+	gold.trail_count = 0;
+	gold.arrival.line = 0;
+	sl_pair_encode(&gold, &b);
+	bytes = sl_arena_bytes(a, sl_buf_bytes(&b));
+	sl_buf_release(&b);
+	sl_trial_free(t);
+	return bytes;
+}
+
+/* The raw copy before the gold pair, or behind it: the gold table is the same. */
+static void test_orders(void **unused)
+{
+	static const struct step gold = { .prompt = "P", .chosen = "C", .rejected = "R", .gold = GOLD };
+	static const struct step copies[] = { { .prompt = "P", .chosen = "C", .rejected = "R" },
+					      { .prompt = "p", .chosen = "R", .rejected = "C" },
+					      { .prompt = "P'", .chosen = "C'", .rejected = "R'" },
+					      { .prompt = "P'", .chosen = "R'", .rejected = "C" },
+					      { .prompt = "P", .chosen = "C", .rejected = "D" } };
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
+		struct sl_arena a = { 0 };
+		struct sl_bytes before = gold_of((const struct step[]){ copies[i], gold }, &a);
+		struct sl_bytes behind = gold_of((const struct step[]){ gold, copies[i] }, &a);
+
+		if (!sl_bytes_equal(before, behind))
+			fail_msg("copy %zu", i);
+		sl_arena_release(&a);
 	}
 }
 
@@ -407,9 +473,13 @@ static void test_unreadable_benchmark(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_tables),          cmocka_unit_test(test_torture),
-		cmocka_unit_test(test_restart),         cmocka_unit_test(test_contaminated),
-		cmocka_unit_test(test_turns_and_quote), cmocka_unit_test(test_unreadable_benchmark),
+		cmocka_unit_test(test_tables),
+		cmocka_unit_test(test_torture),
+		cmocka_unit_test(test_orders),
+		cmocka_unit_test(test_restart),
+		cmocka_unit_test(test_contaminated),
+		cmocka_unit_test(test_turns_and_quote),
+		cmocka_unit_test(test_unreadable_benchmark),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
