@@ -14,7 +14,7 @@
 #     --domain-key KEY      where the domain is, for example meta.subset (default: the source is the domain)
 #     --seed 1              of the draws: who is gold, which labels are wrong
 #     --no-flips            flips stay off, as in the shipped topology (default: on, or there is nothing to see)
-#     --no-models           leave out the models that are trained on what came and what left
+#     --draws 4             of the split for the models trained on what came and what left; 0: none of them
 #     --set KEY=VALUE       for `sluice run`, repeatable
 #     --out DIR             keep the set, the data folders and the exports
 #
@@ -36,7 +36,7 @@ die() {
 
 while [[ $# -gt 0 ]]; do
 	case $1 in
-	--build | --out | --share | --gold-share | --seed | --regime | --rules | --keeps | --domain-key | --set)
+	--build | --out | --share | --gold-share | --seed | --regime | --rules | --keeps | --domain-key | --set | --draws)
 		[[ $# -gt 1 ]] || die "'$1' needs a value"
 		case $1 in
 		--build) build=$2 ;;
@@ -54,13 +54,13 @@ while [[ $# -gt 0 ]]; do
 		--rules) rules=$2 ;;
 		--keeps) keeps=$2 ;;
 		--domain-key) keys=(--domain-key "$2") ;;
+		--draws) tool=(--draws "$2") ;;
 		--set) sets+=(--set "$2") ;;
 		esac
 		shift
 		;;
 	--systematic) kind=longer ;;
 	--no-flips) flips=off ;;
-	--no-models) tool+=(--no-models) ;;
 	-h | --help)
 		sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"
 		exit 0
