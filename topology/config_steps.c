@@ -17,9 +17,9 @@ static const struct sl_option common_table[] = {
 	{ 0 },
 };
 /* `--set` and dead.<step> need these first words for themselves. */
-static const char *const reserved[] = { "topology", "data",   "partitions", "inline", "stream", "registry",  "kafka",
-					"models",   "limits", "metrics",    "topics", "ingest", "endpoints", "steps",
-					"trainers", "gold",   "best",       "final",  NULL };
+static const char *const reserved[] = { "topology", "data",   "partitions", "inline",    "stream", "registry",  "kafka",
+					"models",   "limits", "metrics",    "topics",    "ingest", "endpoints", "steps",
+					"trainers", "gold",   "best",       "posterior", "final",  NULL };
 
 static const char *const *operator_names(struct sl_config *c)
 {

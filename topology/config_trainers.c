@@ -11,8 +11,10 @@
 	}
 
 static const char *const models[] = { "linear", NULL };
-static const char *const roles[] = { "gold", "best", "final", NULL };
+#define ROLES "gold, best, posterior or final"
+static const char *const roles[] = { "gold", "best", "posterior", "final", NULL };
 static const char *const trainer_others[] = { "name", "from", "gold", "errors", NULL };
+static const char *const posterior_others[] = { "name", "from", NULL };
 static const struct sl_option trainer_table[] = {
 	{ .name = "model",
 	  .type = SL_OPTION_TEXT,
@@ -34,6 +36,18 @@ static const struct sl_option trainer_table[] = {
 	TRAINER(l2, "l2", SL_OPTION_REAL, "1", 0, 1e6, NULL, "strength of the pull to 0"),
 	TRAINER(tolerance, "tolerance", SL_OPTION_REAL, "0.01", 0, 1, NULL,
 		"a version less accurate than the champion by more stays candidate"),
+	{ 0 },
+};
+
+/* No reward model: it is fitted on what the others say about gold (posterior_training.c). */
+static const struct sl_option posterior_table[] = {
+	TRAINER(min_pairs, "min_pairs", SL_OPTION_COUNT, "100", 1, 1e9, "audited pairs",
+		"with fewer there are no weights: margins and label_noise decide"),
+	TRAINER(every_pairs, "every_pairs", SL_OPTION_COUNT, "500", 0, 1e9, "audited pairs",
+		"fit again after so many new ones; 0: never. Always when a champion of gold or best has changed"),
+	TRAINER(interval_ms, "interval", SL_OPTION_TIME_MS, "24h", 0, 31536e6, NULL,
+		"fit again after so long if any gold is new; 0: never"),
+	TRAINER(seed, "seed", SL_OPTION_COUNT, "1", 0, 9e15, NULL, "of everything random in the fit"),
 	{ 0 },
 };
 
@@ -77,6 +91,9 @@ static bool trainer_topics(struct sl_config *c, const struct sl_node *map, struc
 	const char *gold_name = "pairs.gold", *errors_name;
 
 	d->errors = -1;
+	d->gold = d->from[0];
+	if (strcmp(d->name, "posterior") == 0)
+		return true;
 	if (gold && !sl_node_text(gold, "'gold'", &gold_name, c->e))
 		return false;
 	d->gold = sl_config_topic(c, gold ? gold : map, gold_name);
@@ -98,24 +115,29 @@ static bool trainer(struct sl_config *c, const struct sl_node *map, struct sl_tr
 {
 	const struct sl_node *name = sl_node_get(map, "name");
 	struct sl_options_from from = { .map = map, .prefix = "", .others = trainer_others, .at = map };
+	const struct sl_option *table = trainer_table;
 	struct sl_settings s = { 0 };
 	size_t role = 0;
 
 	if (map->kind != SL_NODE_MAP || !name)
-		return sl_error_at(c->e, map, "a trainer is a map with a 'name': gold, best or final");
+		return sl_error_at(c->e, map, "a trainer is a map with a 'name': " ROLES);
 	if (!sl_node_text(name, "'name' of a trainer", &d->name, c->e))
 		return false;
 	while (roles[role] && strcmp(roles[role], d->name) != 0)
 		role++;
 	if (!roles[role])
-		return sl_error_at(c->e, name, "'%s' is not a trainer: gold, best or final%s", d->name,
+		return sl_error_at(c->e, name, "'%s' is not a trainer: " ROLES "%s", d->name,
 				   sl_word_hint(c->a, d->name, roles));
 	for (struct sl_trainer_def *other = c->t->trainers; other < d; other++)
 		if (strcmp(other->name, d->name) == 0)
 			return sl_error_at(c->e, name, "trainer '%s' stands twice", d->name);
 	from.what = sl_arena_print(c->a, "trainer '%s'", d->name);
+	if (strcmp(d->name, "posterior") == 0) {
+		from.others = posterior_others;
+		table = posterior_table;
+	}
 	if (!trainer_from(c, map, from.what, d, &s) || !trainer_topics(c, map, d, &s) ||
-	    !sl_options_read(c->a, &from, trainer_table, d, &s, c->e))
+	    !sl_options_read(c->a, &from, table, d, &s, c->e))
 		return false;
 	if (d->folds == 1)
 		return sl_error_at(c->e, sl_node_get(map, "folds"), "'folds': '1' is out of range: 0 or 2 to 20");
@@ -124,7 +146,8 @@ static bool trainer(struct sl_config *c, const struct sl_node *map, struct sl_tr
 	return true;
 }
 
-/* In the order of their roles: best and final are selected on what gold decides. */
+/* In the order of their roles: best and final are selected on what gold decides, the posterior is about the
+ * champions of gold and best. */
 static void trainers_sort(struct sl_config *c)
 {
 	struct sl_trainer_def *d = c->t->trainers;
@@ -163,6 +186,12 @@ bool sl_config_trainers(struct sl_config *c)
 		c->trainer_nodes[c->t->trainer_count++] = n;
 	}
 	trainers_sort(c);
+	for (size_t i = 0; i < c->t->trainer_count; i++)
+		if (strcmp(c->t->trainers[i].name, "posterior") == 0 && strcmp(c->t->trainers[0].name, "gold") != 0)
+			return sl_error_at(
+				c->e, c->trainer_nodes[i],
+				"trainer 'posterior' calibrates the model 'gold', which no trainer trains: add "
+				"- { name: gold, from: pairs.gold }");
 	if (c->t->trainer_count > 0)
 		c->t->models = sl_config_topic(c, list, "models");
 	return c->t->trainer_count == 0 || c->t->models >= 0;

@@ -237,12 +237,12 @@ void sl_status_models(const json_t *models, FILE *to)
 	const json_t *m;
 	size_t i;
 
-	fprintf(to, "%-8s %8s %9s %8s  %s\n", "model", "champion", "candidate", "previous", "accuracy on gold, why");
+	fprintf(to, "%-9s %8s %9s %8s  %s\n", "model", "champion", "candidate", "previous", "accuracy on gold, why");
 	json_array_foreach(models, i, m)
 	{
 		const json_t *report = json_object_get(m, "report");
 
-		fprintf(to, "%-8s %8" PRId64 " %9" PRId64 " %8" PRId64, sl_status_text(m, "name"),
+		fprintf(to, "%-9s %8" PRId64 " %9" PRId64 " %8" PRId64, sl_status_text(m, "name"),
 			sl_status_count(m, "champion"), sl_status_count(m, "candidate"),
 			sl_status_count(m, "previous"));
 		accuracy(json_object_get(report, "select"), "select", to);

@@ -34,7 +34,8 @@ struct state {
 
 struct sl_training {
 	pthread_mutex_t lock;
-	struct state *states; /* per trainer */
+	struct state *states; /* per trainer; of the posterior: unused */
+	struct sl_posterior_state posterior;
 };
 
 /* -- what is known of the versions ----------------------------------------------------- */
@@ -47,6 +48,7 @@ struct sl_training *sl_training_new(struct sl_runtime *rt)
 	t->states = sl_calloc(rt->topology->trainer_count + 1, sizeof *t->states);
 	for (size_t i = 0; i < rt->topology->trainer_count; i++)
 		t->states[i].at_ns = sl_monotonic_ns();
+	t->posterior.at_ns = sl_monotonic_ns();
 	return t;
 }
 
@@ -442,6 +444,11 @@ static bool due(struct sl_runtime *rt, size_t which, bool *trained, struct sl_er
 	return true;
 }
 
+static bool is_posterior(const struct sl_trainer_def *def)
+{
+	return strcmp(def->name, "posterior") == 0;
+}
+
 bool sl_training_due(struct sl_runtime *rt, bool at_idle, bool *trained, struct sl_error *e)
 {
 	bool done = true;
@@ -449,7 +456,10 @@ bool sl_training_due(struct sl_runtime *rt, bool at_idle, bool *trained, struct 
 	*trained = false;
 	sl_lock(&rt->training->lock);
 	for (size_t i = 0; done && i < rt->topology->trainer_count; i++) {
-		done = due(rt, i, trained, e);
+		const struct sl_trainer_def *def = &rt->topology->trainers[i];
+
+		done = is_posterior(def) ? sl_posterior_due(rt, def, &rt->training->posterior, trained, e)
+					 : due(rt, i, trained, e);
 		/* Until idle, the backlog is decided by fixed versions: one new model at a time, then
 		 * whoever waited for it goes on before the next is looked at. */
 		if (at_idle && *trained)
@@ -505,6 +515,9 @@ bool sl_runtime_train(struct sl_runtime *rt, const char *model, const char *reas
 	sl_lock(&rt->training->lock);
 	if (sl_training_records(rt, &rt->topology->trainers[which]) == 0)
 		done = sl_error_set(e, SL_STOP, "model '%s' has no pairs to train on yet", model);
+	else if (is_posterior(&rt->topology->trainers[which]))
+		done = sl_posterior_train(rt, &rt->topology->trainers[which], &rt->training->posterior, reason,
+					  report_json, e);
 	else
 		done = train(rt, which, reason, report_json, e);
 	sl_unlock(&rt->training->lock);

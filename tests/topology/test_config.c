@@ -283,7 +283,7 @@ static const struct bad bad_files[] = {
 	{ ONE "inline: [x]\n", NULL, "some/t.yaml:4:10: topic 'x' cannot be inline: no step reads it" },
 	/* Trainers */
 	{ ONE "trainers: [{ name: glod, from: x }]\n", NULL,
-	  "some/t.yaml:4:20: 'glod' is not a trainer: gold, best or final (did you mean 'gold'?)" },
+	  "some/t.yaml:4:20: 'glod' is not a trainer: gold, best, posterior or final (did you mean 'gold'?)" },
 	{ ONE "trainers: [{ name: gold }]\n", NULL,
 	  "some/t.yaml:4:12: trainer 'gold' needs 'from': a topic or a list of topics" },
 	{ ONE "trainers: [{ name: gold, from: x }]\n", NULL, "some/t.yaml:4:12: nothing writes topic 'pairs.gold'" },
@@ -295,6 +295,11 @@ static const struct bad bad_files[] = {
 	  "some/t.yaml:4:51: 'folds': '1' is out of range: 0 or 2 to 20" },
 	{ ONE "trainers: [{ name: best, from: x, gold: x }, { name: best, from: x, gold: x }]\n", NULL,
 	  "some/t.yaml:4:54: trainer 'best' stands twice" },
+	{ ONE "trainers: [{ name: posterior, from: x }, { name: best, from: x, gold: x }]\n", NULL,
+	  "some/t.yaml:4:12: trainer 'posterior' calibrates the model 'gold', which no trainer trains: add "
+	  "- { name: gold, from: pairs.gold }" },
+	{ ONE "trainers: [{ name: gold, from: x, gold: x }, { name: posterior, from: x, epochs: 2 }]\n", NULL,
+	  "some/t.yaml:4:74: unknown key 'epochs' in trainer 'posterior'" },
 	{ ONE "trainers: [{ name: best, from: models, gold: x }]\n", NULL,
 	  "some/t.yaml:4:32: topic 'models' is written by a trainer: it can be a table, not an input" },
 	/* Kafka */
