@@ -33,9 +33,12 @@ struct sl_parsed {
 bool sl_jsonl_parse(struct sl_bytes line, const struct sl_keys *keys, struct sl_arena *a, struct sl_parsed *out,
 		    struct sl_error *e) SL_MUST_CHECK;
 
-enum sl_format { SL_FORMAT_IMPLICIT, SL_FORMAT_EXPLICIT, SL_FORMAT_FULL };
+enum sl_format { SL_FORMAT_IMPLICIT, SL_FORMAT_EXPLICIT, SL_FORMAT_FULL, SL_FORMAT_SAMPLE };
 
-/* Append one line with its newline. FULL is the whole record (every section)
+/* Append one line with its newline. Implicit and explicit lines of a pair that was decided
+ * carry `p_label`, the probability that `chosen` is the better answer as the line has
+ * them (of a flipped pair 1 - decision.p_label). SAMPLE is explicit with `domain` and
+ * `"sample": "random"`: for a person to verify, and for `ingest --gold`. FULL is the whole record (every section)
  * for `explain` and debugging; vectors are given by their length only. */
 void sl_jsonl_write(const struct sl_pair *p, enum sl_format format, struct sl_buf *to);
 

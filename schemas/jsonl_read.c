@@ -142,6 +142,36 @@ static bool read_gold(struct sl_reading *r, struct sl_gold *gold)
 	return true;
 }
 
+/* A line of `sluice gold sample`, told by its `sample`, that a person has looked at: it knows its domain, and a verdict
+ * says so where the person does not prefer the answer that stands as chosen. */
+static bool read_verified(struct sl_reading *r, struct sl_pair *like)
+{
+	json_t *verdict = sl_reading_get(r, "verdict");
+	struct sl_bytes word = sl_text("chosen");
+
+	if (!sl_reading_get(r, "sample") || r->answer_count != 2)
+		return true;
+	if (!r->keys->domain) {
+		if (!read_text(r, NULL, "domain", &like->domain))
+			return false;
+		sl_reading_use(r, "domain");
+	}
+	if (!read_word(r, "verdict", verdict, "chosen|rejected|tie", &word))
+		return false;
+	sl_reading_use(r, "verdict");
+	if (sl_is(word, "rejected")) {
+		double rank = r->answers[0].rank;
+
+		r->answers[0].rank = r->answers[1].rank;
+		r->answers[1].rank = rank;
+		r->margin = -r->margin;
+	} else if (sl_is(word, "tie")) {
+		r->answers[1].rank = r->answers[0].rank;
+		r->two_sided = false;
+	}
+	return true;
+}
+
 /* --- meta --- */
 
 /* Never over what is there: an equal value needs no second place, another one
@@ -253,7 +283,8 @@ static bool read_line(struct sl_reading *r, struct sl_parsed *out)
 		return false;
 	if (!read_text(r, r->keys->source, "source", &like.source) ||
 	    !read_text(r, r->keys->domain, NULL, &like.domain) ||
-	    !read_text(r, r->keys->origin, "origin", &like.origin) || !read_margin(r) || !read_gold(r, &like.gold))
+	    !read_text(r, r->keys->origin, "origin", &like.origin) || !read_margin(r) || !read_gold(r, &like.gold) ||
+	    !read_verified(r, &like))
 		return false;
 	if (!r->keys->source)
 		sl_reading_use(r, "source");

@@ -2,7 +2,7 @@
  *
  * The implicit form (both answers as whole conversations) is what reward-model
  * trainers read, the explicit one what DPO trainers read; both carry the source,
- * the margin and the producer's meta. The full form is the whole record for
+ * the margin, how sure the label is, and the producer's meta. The full form is the whole record for
  * people, sections that are absent left out.
  *
  * Texts of JSON inside a pair (meta, extra) may come from a record that another
@@ -317,14 +317,20 @@ void sl_jsonl_write(const struct sl_pair *p, enum sl_format format, struct sl_bu
 	if (format == SL_FORMAT_FULL) {
 		write_full(&o, p);
 	} else {
-		bool apart = format == SL_FORMAT_EXPLICIT;
+		bool apart = format != SL_FORMAT_IMPLICIT;
 
 		if (apart)
 			messages(&o, "prompt", &p->prompt, &nothing);
 		messages(&o, "chosen", apart ? &nothing : &p->prompt, &p->chosen);
 		messages(&o, "rejected", apart ? &nothing : &p->prompt, &p->rejected);
 		text(&o, "source", p->source);
+		if (format == SL_FORMAT_SAMPLE) {
+			text(&o, "domain", p->domain);
+			text(&o, "sample", sl_text("random"));
+		}
 		number(&o, "margin", p->margin);
+		if (p->decision.present)
+			number(&o, "p_label", p->label_flipped ? 1 - p->decision.p_label : p->decision.p_label);
 		json(&o, "meta", p->meta);
 	}
 	close_object(&o);

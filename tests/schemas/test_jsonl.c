@@ -18,6 +18,8 @@
 /* A row without keys ends early. */
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"
 
+#define PAIR "\"prompt\":\"q\",\"chosen\":\"c\",\"rejected\":\"r\""
+
 static void note_messages(struct sl_buf *to, const struct sl_messages *m)
 {
 	for (size_t i = 0; i < m->count; i++) {
@@ -263,6 +265,17 @@ static const struct row good_rows[] = {
 	  "{\"prompt\":\"q\",\"chosen\":\"c\",\"rejected\":\"r\",\"gold\":{\"sample\":\"random\",\"label_arrived\":"
 	  "\"same\"}}",
 	  "0: u:q | a:c | a:r gold verdict=chosen sample=random arrived=same" },
+	{ "sampled and verified: as it stands", "{" PAIR ",\"domain\":\"d\",\"sample\":\"random\",\"margin\":2}",
+	  "0: u:q | a:c | a:r domain=d sample=random margin=2" },
+	{ "sampled and verified: the other way round",
+	  "{" PAIR ",\"domain\":\"d\",\"sample\":\"random\",\"verdict\":\"rejected\",\"margin\":2}",
+	  "0: u:q | a:r | a:c domain=d sample=random margin=-2" },
+	{ "sampled and verified: a tie, the domain as the caller says",
+	  "{" PAIR ",\"domain\":\"d\",\"sample\":\"random\",\"verdict\":\"tie\",\"meta\":{\"x\":\"y\"}}",
+	  "tie 0: u:q | a:c | a:r domain=y sample=random meta={\"x\":\"y\",\"domain\":\"d\"}",
+	  { .domain = "meta.x" } },
+	{ "domain and verdict of others mean nothing", "{" PAIR ",\"domain\":\"d\",\"verdict\":\"tie\"}",
+	  "0: u:q | a:c | a:r meta={\"domain\":\"d\",\"verdict\":\"tie\"}" },
 	{ "gold false, words for the caller",
 	  "{\"prompt\":\"q\",\"chosen\":\"c\",\"rejected\":\"r\",\"gold\":false,\"sample\":\"error-driven\"}",
 	  "0: u:q | a:c | a:r sample=error-driven" },
@@ -314,8 +327,6 @@ static void test_shapes(void **state)
 	}
 }
 
-#define PAIR "\"prompt\":\"q\",\"chosen\":\"c\",\"rejected\":\"r\""
-
 static const struct {
 	const char *line, *want;
 	struct sl_keys keys;
@@ -359,6 +370,9 @@ static const struct {
 	{ "{" PAIR ",\"meta\":[]}", "'meta' must be an object, not a list" },
 	{ "{" PAIR ",\"source\":3}", "'source' must be a string, not an integer" },
 	{ "{" PAIR ",\"margin\":\"3\"}", "'margin' must be a number, not a string" },
+	{ "{" PAIR ",\"sample\":\"random\",\"verdict\":\"good\"}",
+	  "'verdict' must be one of chosen|rejected|tie, not good" },
+	{ "{" PAIR ",\"sample\":\"random\",\"domain\":1}", "'domain' must be a string" },
 	{ "{" PAIR ",\"gold\":\"yes\"}", "'gold' must be true, false, or an object" },
 	{ "{" PAIR ",\"gold\":{\"colour\":1}}", "unknown key 'gold.colour'" },
 	{ "{" PAIR ",\"gold\":{\"sample\":1}}",
@@ -463,6 +477,63 @@ static void test_round_trip(void **state)
 			sl_arena_release(&a);
 		}
 	}
+}
+
+/* How sure the label is goes with the line, and is about the line: a flipped pair was arrived the other way round. */
+static void test_soft_label(void **state)
+{
+	struct sl_arena a = { 0 };
+	struct sl_error e = { 0 };
+	struct sl_parsed parsed;
+	struct sl_buf line = { 0 };
+	struct sl_pair *p;
+
+	(void)state;
+	assert_true(sl_jsonl_parse(sl_text("{" PAIR "}"), NULL, &a, &parsed, &e));
+	p = parsed.pairs;
+	p->decision.present = true;
+	p->decision.p_label = NAN;
+	sl_jsonl_write(p, SL_FORMAT_IMPLICIT, &line);
+	assert_null(strstr(sl_buf_text(&line), "p_label"));
+	p->decision.p_label = 0.125;
+	for (enum sl_format format = SL_FORMAT_IMPLICIT; format <= SL_FORMAT_EXPLICIT; format++) {
+		sl_buf_clear(&line);
+		sl_jsonl_write(p, format, &line);
+		assert_non_null(strstr(sl_buf_text(&line), ",\"p_label\":0.125"));
+	}
+	p->label_flipped = true;
+	sl_buf_clear(&line);
+	sl_jsonl_write(p, SL_FORMAT_IMPLICIT, &line);
+	assert_non_null(strstr(sl_buf_text(&line), ",\"p_label\":0.875"));
+	sl_buf_release(&line);
+	sl_arena_release(&a);
+}
+
+/* What is drawn for a person comes back as the same pair, with its source, its domain and how it was drawn. */
+static void test_sample_comes_back(void **state)
+{
+	static const char line[] = "{\"prompt\":[" U("q") "],\"chosen\":[" A("c") "],\"rejected\":[" A(
+		"r") "],\"source\":\"s\",\"margin\":1.5,\"meta\":{\"d\":\"e\"}}";
+	static const struct sl_keys keys = { .domain = "meta.d" };
+	struct sl_arena a = { 0 };
+	struct sl_error e = { 0 };
+	struct sl_parsed parsed, back;
+	struct sl_buf sample = { 0 }, before = { 0 }, after = { 0 };
+
+	(void)state;
+	assert_true(sl_jsonl_parse(sl_text(line), &keys, &a, &parsed, &e));
+	sl_jsonl_write(parsed.pairs, SL_FORMAT_SAMPLE, &sample);
+	assert_true(sl_jsonl_parse(sl_buf_bytes(&sample), NULL, &a, &back, &e));
+	assert_int_equal(back.pair_count, 1);
+	parsed.pairs->gold.sample = sl_text("random");
+	note_pair(&before, "p", parsed.pairs);
+	note_pair(&after, "p", back.pairs);
+	assert_string_equal(sl_buf_text(&before), sl_buf_text(&after));
+	assert_non_null(strstr(sl_buf_text(&after), "domain=e"));
+	sl_buf_release(&sample);
+	sl_buf_release(&before);
+	sl_buf_release(&after);
+	sl_arena_release(&a);
 }
 
 static void test_written_text(void **state)
@@ -580,8 +651,12 @@ static void test_real_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_shapes),     cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_written_text),
+		cmocka_unit_test(test_shapes),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_round_trip),
+		cmocka_unit_test(test_soft_label),
+		cmocka_unit_test(test_sample_comes_back),
+		cmocka_unit_test(test_written_text),
 		cmocka_unit_test(test_real_files),
 	};
 
