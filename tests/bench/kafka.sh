@@ -17,7 +17,7 @@
 # throughput   the pairs lie in pairs.raw when the clock starts; every edge is a stored topic. The clock stops when
 #              run --freeze --until-idle has ended. How long the same command takes when there is nothing to do
 #              (groups meet, the end is noticed) is measured behind it, and pairs/s are given with and without it.
-#              All variants must have decided alike.
+#              CPU is user and system, of our process and of the broker's. All variants must have decided alike.
 #     embedded       segment files, synced
 #     transactions   Kafka as it is
 #     without        bench_sluice_plain: idempotent producer, flush, offsets committed. Not exactly once, and no
@@ -164,6 +164,10 @@ ingest_to() { # NAME ARGUMENT...
 
 # -- throughput
 
+broker_cpu_ms() {
+	awk -v hz="$(getconf CLK_TCK)" '{ sub(/^.*\) /, ""); print int(($12 + $13) * 1000 / hz) }' "/proc/$KAFKA_PID_1/stat"
+}
+
 # run_to_end PROGRAM NAME TO.json: its status with the wall time in it.
 run_to_end() {
 	local began
@@ -180,18 +184,20 @@ decisions() { # STATUS.json: what every step made of the pairs
 }
 
 measure() { # TITLE NAME PROGRAM
-	local to=$dir/$2.json
+	local to=$dir/$2.json broker
 	given "$2"
 	tried ingest_to "$2" "$dir/sample/raw.jsonl"
+	broker=$(broker_cpu_ms)
 	run_to_end "$3" "$2" "$to"
+	broker=$(($(broker_cpu_ms) - broker))
 	run_to_end "$3" "$2" "$dir/$2.again.json"
-	jq -rn --arg title "$1" --argjson n "$pairs" --slurpfile a "$to" --slurpfile b "$dir/$2.again.json" '
+	jq -rn --arg title "$1" --argjson n "$pairs" --argjson broker "$broker" --slurpfile a "$to" --slurpfile b "$dir/$2.again.json" '
 		def r(d): . * pow(10; d) | round / pow(10; d);
 		$a[0] as $a | $b[0] as $b | $a.process as $p |
 		[$title, ($a.wall_ms / 1000 | r(1)), ($b.wall_ms / 1000 | r(1)), ($n / $a.wall_ms * 1000 | r(0)),
-		 ($n / ([$a.wall_ms - $b.wall_ms, 1] | max) * 1000 | r(0)), ($p.cpu_ns / 1000 / $n | r(0)),
+		 ($n / ([$a.wall_ms - $b.wall_ms, 1] | max) * 1000 | r(0)), ($p.cpu_ns / 1000 / $n | r(0)), ($broker * 1000 / $n | r(0)),
 		 ($p.rss_peak_bytes / 1048576 | r(0)), $p.commits, ($p.commit_ns / 1e6 / $p.commits | r(1))] | @tsv' |
-		awk -F'\t' '{ printf "%-14s %8.1f %9.1f %9d %12d %10d %9d %9d %10.1f\n", $1, $2, $3, $4, $5, $6, $7, $8, $9 }'
+		awk -F'\t' '{ printf "%-14s %8.1f %9.1f %9d %12d %10d %10d %9d %9d %9.1f\n", $1, $2, $3, $4, $5, $6, $7, $8, $9, $10 }'
 	if [[ $(decisions "$to") != "$(decisions "$dir/$embedded.json")" ]]; then
 		wrong "$1 decided otherwise than embedded"
 	fi
@@ -201,10 +207,12 @@ measure() { # TITLE NAME PROGRAM
 }
 
 throughput() { # PARTITIONS
+	local broker
 	embedded=embedded$1
 	printf '\n== throughput, %s partition(s)\n' "$1"
-	printf '%-14s %8s %9s %9s %12s %10s %9s %9s %10s\n' '' seconds 'an empty' pairs/s 'pairs/s less' CPU peak commits 'ms each'
-	printf '%-14s %8s %9s %9s %12s %10s %9s\n' '' '' 'run, s' '' 'an empty run' 'us a pair' MiB
+	printf '%-14s %8s %9s %9s %12s %10s %10s %9s %9s %9s\n' '' seconds 'an empty' pairs/s 'pairs/s less' 'CPU us' 'broker us' \
+		peak commits 'ms each'
+	printf '%-14s %8s %9s %9s %12s %10s %10s %9s\n' '' '' 'run, s' '' 'an empty run' 'a pair' 'a pair' MiB
 	topology "embedded$1" "$1" '{ kind: embedded, commit_every: 100ms }'
 	topology "exact$1" "$1" "$(on_kafka "exact$1")"
 	topology "plain$1" "$1" "$(on_kafka "plain$1")"
@@ -214,8 +222,10 @@ throughput() { # PARTITIONS
 	measure without "plain$1" "$plain"
 	given "limit$1" # makes the topics
 	printf 'the limit: six plain loops; the last line counts pairs, and the bytes of all six\n'
+	broker=$(broker_cpu_ms)
 	"$bench/bench_kafka_loop" "$dir/exact$1.yaml" "$dir/limit$1.yaml" pairs.{raw,unique,embedded,scored,retrieved,judged} |
 		sed 's/^/  /'
+	printf '  CPU of the broker, a pair: %s us\n' "$(jq -n "($(broker_cpu_ms) - $broker) * 1000 / $pairs | round")"
 	forget "exact$1"
 	forget "plain$1"
 	forget "limit$1"
