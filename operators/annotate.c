@@ -10,7 +10,8 @@
  * "annotator": that is what the best model learns from.
  *
  * Back-ends are rows of a table. `nearest` needs no outside: the retrieved gold
- * pairs vote (nearest.h). */
+ * pairs vote (nearest.h). How often it is right in a domain is known from gold pairs, once a posterior is announced:
+ * that is then its confidence, and where it is no better than a coin it has no opinion. */
 #include "asking.h"
 #include "nearest.h"
 #include "reverse.h"
@@ -22,8 +23,8 @@
 enum { JUDGED, SILVER };
 static const char *const ports[] = { "judged", "silver", NULL };
 
-enum { GOLD };
-static const char *const tables[] = { "gold", NULL };
+enum { GOLD, MODELS };
+static const char *const tables[] = { "gold", "models", NULL };
 
 struct annotate {
 	const char *backend_word;
@@ -133,14 +134,18 @@ static enum sl_verdict nearest_judge(struct sl_task *task, struct annotate *n, c
 	struct sl_arena *a = sl_task_arena(task);
 	struct lesson lesson = { task, n, SL_OK };
 	struct sl_nearest_vote vote = sl_nearest_ask(&n->nearest, p, a, learn, &lesson);
+	const struct sl_posterior *known = n->asking.posterior;
+	struct sl_bytes name = sl_text(SL_NEAREST), domain = sl_pair_domain(p);
+	bool speaks = !known || sl_posterior_judge_speaks(known, name, domain);
 
 	j->vote_count = 1;
 	j->votes = sl_alloc(task, sizeof *j->votes);
 	j->votes[0] = (struct sl_vote){
-		.judge = sl_text(SL_NEAREST),
+		.judge = name,
 		.order = sl_text("chosen"),
-		.verdict = sl_text(sl_nearest_verdict(vote.value, n->threshold)),
-		.confidence = sl_nearest_confidence(vote.value),
+		.verdict = sl_text(speaks ? sl_nearest_verdict(vote.value, n->threshold) : "undecidable"),
+		.confidence =
+			known ? sl_posterior_judge_accuracy(known, name, domain) : sl_nearest_confidence(vote.value),
 		.difference = sl_text(
 			sl_arena_print(a, "weighted vote %.3f of %zu gold pairs", fabs(vote.value), vote.voters)),
 	};
@@ -163,11 +168,13 @@ static const struct backend backends[] = {
 static enum sl_verdict annotate_open(struct sl_task *task, void *self)
 {
 	struct annotate *n = self;
+	enum sl_verdict v;
 
 	for (size_t i = 0; i < sizeof backends / sizeof backends[0]; i++)
 		if (strcmp(backends[i].name, n->backend_word) == 0)
 			n->backend = &backends[i];
-	return n->backend->open(task, n);
+	v = n->backend->open(task, n);
+	return v == SL_OK ? sl_asking_open(task, &n->asking, SL_WITHOUT_GOLD_LLM_ONLY) : v;
 }
 
 static void emit_silver(struct sl_task *task, const struct sl_pair *judged)
@@ -183,8 +190,10 @@ static void emit_silver(struct sl_task *task, const struct sl_pair *judged)
 static enum sl_verdict annotate_process(struct sl_task *task, void *self, const struct sl_batch *batch)
 {
 	struct annotate *n = self;
-	enum sl_verdict v = n->backend->begin(task, n);
+	enum sl_verdict v = sl_asking_update(task, &n->asking, MODELS);
 
+	if (v == SL_OK)
+		v = n->backend->begin(task, n);
 	for (size_t i = 0; v == SL_OK && i < batch->count; i++) {
 		struct sl_pair p = batch->pairs[i];
 		struct sl_bytes verdict;
@@ -218,12 +227,13 @@ static void annotate_close(struct sl_task *task, void *self)
 	(void)task;
 	if (n->backend)
 		n->backend->close(n);
+	sl_asking_close(&n->asking);
 	sl_arena_release(&n->scratch);
 }
 
 const struct sl_operator sl_operator_annotate = {
 	.name = "annotate",
-	.version = "1",
+	.version = "2",
 	.help = "a judge's opinion on the pairs where it can change the decision",
 	.options = options,
 	.ports = ports,

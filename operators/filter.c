@@ -1,8 +1,8 @@
 /* filter.c -- the decision: keep, flip, undecided or discard.
  *
- * What the models and the judge said about a pair becomes evidence, a rule (rules.h)
- * turns the evidence into an action, and the action is the port. The reason, with
- * the numbers behind it, goes into the trail.
+ * What the models and the judge said about a pair becomes evidence, a rule (rules.h), the one of the pair's source
+ * (asking.h), turns the evidence into an action, and the action is the port. The reason, with
+ * the numbers behind it, goes into the trail; P(label) into every decision.
  *
  * The decision is always about the label as it arrived: a pair that comes back
  * flipped from an earlier pass is turned back first. Replayed pairs are decided again; a
@@ -13,6 +13,7 @@
 #include "reverse.h"
 
 #include <assert.h>
+#include <math.h>
 
 enum { CURATED, FLIPPED, UNDECIDED, DISCARDED };
 static const char *const ports[] = { "curated", "flipped", "undecided", "discarded", NULL };
@@ -20,11 +21,13 @@ static const char *const ports[] = { "curated", "flipped", "undecided", "discard
 enum { REVISIONS };
 static const struct sl_store_def stores[] = { { .name = "revisions" }, { 0 } };
 
+enum { MODELS };
+static const char *const tables[] = { "models", NULL };
+
 struct filter {
 	struct sl_asking asking;
 	const char *without_gold_word;
-	const struct sl_rule *rule;
-	struct sl_rule_settings settings;
+	enum sl_without_gold without_gold;
 };
 
 /* In the order of enum sl_without_gold. */
@@ -48,13 +51,10 @@ static enum sl_verdict filter_open(struct sl_task *task, void *self)
 	struct filter *f = self;
 	int word = 0;
 
-	(void)task;
 	while (strcmp(without_gold_words[word], f->without_gold_word) != 0)
 		word++;
-	f->rule = sl_rule_find(f->asking.rule);
-	f->settings = sl_asking_settings(&f->asking);
-	f->settings.without_gold = (enum sl_without_gold)word;
-	return SL_OK;
+	f->without_gold = (enum sl_without_gold)word;
+	return sl_asking_open(task, &f->asking, f->without_gold);
 }
 
 static int64_t pass_of(const struct sl_pair *p)
@@ -87,24 +87,28 @@ static int64_t revision_of(struct sl_task *task, const struct sl_pair *p)
 	return last;
 }
 
-/* "p_gold 0.810, p_best 0.340, judge for" */
-static const char *evidence_text(struct sl_arena *a, const struct sl_evidence *e)
+/* "0.810", or a word where there is no number. */
+static const char *number_text(struct sl_arena *a, double p, const char *none)
 {
-	const char *gold = e->gold == SL_SIDE_ABSENT ? "absent" : sl_arena_print(a, "%.3f", e->p_gold);
-	const char *best = e->best == SL_SIDE_ABSENT ? "absent" : sl_arena_print(a, "%.3f", e->p_best);
+	return isnan(p) ? none : sl_arena_print(a, "%.3f", p);
+}
 
-	return sl_arena_print(a, "p_gold %s, p_best %s, judge %s", gold, best,
+/* "P 0.873, p_gold 0.810, p_best 0.340, judge for" */
+static const char *evidence_text(struct sl_arena *a, const struct sl_evidence *e, double p)
+{
+	return sl_arena_print(a, "P %s, p_gold %s, p_best %s, judge %s", number_text(a, p, "unknown"),
+			      number_text(a, e->p_gold, "absent"), number_text(a, e->p_best, "absent"),
 			      e->judge == SL_SIDE_ABSENT ? "not asked" : sl_side_name(e->judge));
 }
 
-static void decide(struct sl_task *task, const struct filter *f, const struct sl_pair *arrived,
+static void decide(struct sl_task *task, const struct sl_way *way, const struct sl_pair *arrived,
 		   const struct sl_evidence *e)
 {
 	static const int port_of[] = { [SL_ACTION_KEEP] = CURATED,
 				       [SL_ACTION_FLIP] = FLIPPED,
 				       [SL_ACTION_UNDECIDED] = UNDECIDED,
 				       [SL_ACTION_DISCARD] = DISCARDED };
-	struct sl_outcome o = f->rule->decide(&f->settings, e);
+	struct sl_outcome o = sl_rule_decide(way->rule, &way->settings, e);
 	struct sl_pair p = *arrived;
 
 	if (o.action == SL_ACTION_FLIP)
@@ -120,40 +124,53 @@ static void decide(struct sl_task *task, const struct filter *f, const struct sl
 	for (int port = CURATED; p.decision.revision > 0 && port <= DISCARDED; port++)
 		if (port != port_of[o.action])
 			sl_retract(task, port, &p);
-	sl_emit_because(task, port_of[o.action], &p, "%s: %s", o.why, evidence_text(sl_task_arena(task), e));
+	sl_emit_because(task, port_of[o.action], &p, "%s: %s", o.why, evidence_text(sl_task_arena(task), e, o.p_label));
 }
 
 static enum sl_verdict filter_process(struct sl_task *task, void *self, const struct sl_batch *batch)
 {
 	struct filter *f = self;
+	enum sl_verdict v = sl_asking_update(task, &f->asking, MODELS);
 
-	for (size_t i = 0; i < batch->count; i++) {
+	for (size_t i = 0; v == SL_OK && i < batch->count; i++) {
 		struct sl_pair p = batch->pairs[i];
+		const struct sl_way *way = sl_asking_way(&f->asking, &p);
 		struct sl_evidence e;
 
 		if (p.label_flipped)
 			sl_pair_reverse(&p, &p, sl_task_arena(task));
-		e = sl_evidence_of(&f->settings, &p);
-		if (e.gold == SL_SIDE_ABSENT && f->settings.without_gold == SL_WITHOUT_GOLD_STOP)
-			return sl_fail(
+		e = sl_evidence_of(&way->settings, &p);
+		if (e.gold == SL_SIDE_ABSENT && f->without_gold == SL_WITHOUT_GOLD_STOP && way->rule != &sl_rule_pass)
+			v = sl_fail(
 				task, SL_STOP,
 				"no gold model has scored these pairs, so rule '%s' cannot decide: ingest more gold "
 				"pairs ('sluice ingest --gold'), lower min_pairs of the gold trainer, or set "
 				"without_gold of this step to llm_only or pass",
-				f->rule->name);
-		decide(task, f, &p, &e);
+				way->rule->name);
+		else
+			decide(task, way, &p, &e);
 	}
-	return SL_OK;
+	return v;
+}
+
+static void filter_close(struct sl_task *task, void *self)
+{
+	struct filter *f = self;
+
+	(void)task;
+	sl_asking_close(&f->asking);
 }
 
 const struct sl_operator sl_operator_filter = {
 	.name = "filter",
-	.version = "1",
+	.version = "2",
 	.help = "keep, flip, leave undecided or discard, by what the models and the judge said",
 	.options = options,
 	.ports = ports,
 	.stores = stores,
+	.tables = tables,
 	.self_size = sizeof(struct filter),
 	.open = filter_open,
 	.process = filter_process,
+	.close = filter_close,
 };

@@ -22,8 +22,8 @@
 enum { RETRIEVED };
 static const char *const ports[] = { "retrieved", NULL };
 
-enum { GOLD };
-static const char *const tables[] = { "gold", NULL };
+enum { GOLD, MODELS };
+static const char *const tables[] = { "gold", "models", NULL };
 
 struct retrieve {
 	int64_t k;
@@ -172,10 +172,10 @@ static enum sl_verdict update(struct sl_task *task, struct retrieve *r)
 
 static enum sl_verdict retrieve_open(struct sl_task *task, void *self)
 {
-	(void)task;
-	(void)self;
+	struct retrieve *r = self;
+
 	openblas_set_num_threads(1); /* one task, one thread: the tasks are the parallelism */
-	return SL_OK;
+	return sl_asking_open(task, &r->asking, SL_WITHOUT_GOLD_LLM_ONLY);
 }
 
 static bool wanted(const struct retrieve *r, const struct sl_pair *p)
@@ -206,8 +206,10 @@ static enum sl_verdict retrieve_process(struct sl_task *task, void *self, const 
 	int *query_of = sl_alloc(task, batch->count * sizeof *query_of); /* -1: not looked up, -2: cannot be */
 	size_t dim, count = 0;
 	float *vectors;
-	enum sl_verdict v = update(task, r);
+	enum sl_verdict v = sl_asking_update(task, &r->asking, MODELS);
 
+	if (v == SL_OK)
+		v = update(task, r);
 	if (v != SL_OK)
 		return v;
 	dim = r->index.dim;
@@ -255,12 +257,13 @@ static void retrieve_close(struct sl_task *task, void *self)
 	(void)task;
 	for (size_t i = 0; i < r->index.count; i++)
 		free(r->index.rows[i].payload);
+	sl_asking_close(&r->asking);
 	sl_cosine_release(&r->index);
 }
 
 const struct sl_operator sl_operator_retrieve = {
 	.name = "retrieve",
-	.version = "1",
+	.version = "2",
 	.help = "the most similar gold pairs, as examples for the judge",
 	.options = options,
 	.ports = ports,

@@ -3,11 +3,6 @@
 
 #include <math.h>
 
-static double p_of(const struct sl_score *score)
-{
-	return score ? sl_sigmoid((score->chosen - score->rejected) / score->temperature) : NAN;
-}
-
 static enum sl_side side_of(double p, double band)
 {
 	if (isnan(p))
@@ -26,75 +21,175 @@ static enum sl_side judge_of(const struct sl_judgement *j)
 					       : SL_SIDE_NEITHER;
 }
 
+static double margin_of(const struct sl_score *score)
+{
+	return score ? (score->chosen - score->rejected) / score->temperature : NAN;
+}
+
+/* NaN: nobody knows how good the judge is here, or it is a coin here. */
+static double judge_log_odds(const struct sl_rule_settings *s, const struct sl_pair *p)
+{
+	const struct sl_judgement *j = &p->judgement;
+	struct sl_bytes judge = j->present && j->vote_count ? j->votes[0].judge : s->judge;
+	struct sl_bytes domain = sl_pair_domain(p);
+	double accuracy;
+
+	if (!s->posterior || !sl_posterior_judge_speaks(s->posterior, judge, domain))
+		return NAN;
+	accuracy = sl_posterior_judge_accuracy(s->posterior, judge, domain);
+	return log(accuracy / (1 - accuracy));
+}
+
 struct sl_evidence sl_evidence_of(const struct sl_rule_settings *s, const struct sl_pair *p)
 {
 	struct sl_evidence e = {
-		.p_gold = p_of(sl_pair_score(p, "gold")),
-		.p_best = p_of(sl_pair_score(p, "best")),
 		.judge = judge_of(&p->judgement),
+		.judge_log_odds = judge_log_odds(s, p),
+		.witnesses = {
+			.domain = sl_pair_domain(p),
+			.gold = margin_of(sl_pair_score(p, "gold")),
+			.best = margin_of(sl_pair_score(p, "best")),
+			.label_noise = s->label_noise,
+		},
 	};
 
+	if (s->posterior && sl_posterior_has_weights(s->posterior)) /* only weights look at it */
+		e.witnesses.length = sl_pair_length_sign(p);
+	e.p_gold = sl_sigmoid(e.witnesses.gold);
+	e.p_best = sl_sigmoid(e.witnesses.best);
 	e.gold = side_of(e.p_gold, 0);
 	e.best = side_of(e.p_best, s->band);
 	return e;
 }
 
-static struct sl_outcome without_gold(const struct sl_rule_settings *s, const struct sl_evidence *e)
+/* The judge as the posterior rule hears it. */
+static enum sl_side heard(const struct sl_evidence *e)
 {
-	if (s->without_gold == SL_WITHOUT_GOLD_PASS)
-		return (struct sl_outcome){ SL_ACTION_KEEP, "without_gold", NAN };
-	if (e->judge == SL_SIDE_FOR)
-		return (struct sl_outcome){ SL_ACTION_KEEP, "judge_alone", NAN };
-	if (e->judge == SL_SIDE_AGAINST)
-		return (struct sl_outcome){ SL_ACTION_DISCARD, "judge_rejects", NAN };
-	return (struct sl_outcome){ SL_ACTION_UNDECIDED, "no_evidence", NAN };
+	return isnan(e->judge_log_odds) ? SL_SIDE_ABSENT : e->judge;
 }
 
-static struct sl_outcome gold_is_for(const struct sl_evidence *e)
+static double posterior_p(const struct sl_rule_settings *s, const struct sl_evidence *e)
+{
+	struct sl_witnesses w = e->witnesses;
+	enum sl_side judge = heard(e);
+
+	w.judge = judge == SL_SIDE_ABSENT    ? NAN
+		  : judge == SL_SIDE_FOR     ? e->judge_log_odds
+		  : judge == SL_SIDE_AGAINST ? -e->judge_log_odds
+					     : 0;
+	return sl_posterior_p(s->posterior, &w);
+}
+
+static struct sl_outcome without_gold(const struct sl_rule_settings *s, const struct sl_evidence *e, double p)
+{
+	if (s->without_gold == SL_WITHOUT_GOLD_PASS)
+		return (struct sl_outcome){ SL_ACTION_KEEP, "without_gold", p };
+	if (e->judge == SL_SIDE_FOR)
+		return (struct sl_outcome){ SL_ACTION_KEEP, "judge_alone", p };
+	if (e->judge == SL_SIDE_AGAINST)
+		return (struct sl_outcome){ SL_ACTION_DISCARD, "judge_rejects", p };
+	return (struct sl_outcome){ SL_ACTION_UNDECIDED, "no_evidence", p };
+}
+
+static struct sl_outcome gold_is_for(const struct sl_evidence *e, double p)
 {
 	bool judge_silent = e->judge == SL_SIDE_ABSENT || e->judge == SL_SIDE_ABSTAINED;
 
 	if (e->best == SL_SIDE_FOR)
-		return (struct sl_outcome){ SL_ACTION_KEEP, "gold_and_best", e->p_gold };
+		return (struct sl_outcome){ SL_ACTION_KEEP, "gold_and_best", p };
 	if (e->judge == SL_SIDE_FOR)
-		return (struct sl_outcome){ SL_ACTION_KEEP, "gold_and_judge", e->p_gold };
+		return (struct sl_outcome){ SL_ACTION_KEEP, "gold_and_judge", p };
 	if (e->best == SL_SIDE_ABSENT && judge_silent)
-		return (struct sl_outcome){ SL_ACTION_KEEP, "gold_alone", e->p_gold };
-	return (struct sl_outcome){ SL_ACTION_DISCARD, "unconfirmed", e->p_gold };
+		return (struct sl_outcome){ SL_ACTION_KEEP, "gold_alone", p };
+	return (struct sl_outcome){ SL_ACTION_DISCARD, "unconfirmed", p };
 }
 
-static struct sl_outcome paper(const struct sl_rule_settings *s, const struct sl_evidence *e)
+static struct sl_outcome paper(const struct sl_rule_settings *s, const struct sl_evidence *e, double p)
 {
 	if (e->gold == SL_SIDE_ABSENT)
-		return without_gold(s, e);
+		return without_gold(s, e, p);
 	if (e->gold == SL_SIDE_FOR)
-		return gold_is_for(e);
+		return gold_is_for(e, p);
 	if (e->gold != SL_SIDE_AGAINST || e->best != SL_SIDE_AGAINST || e->judge == SL_SIDE_FOR)
-		return (struct sl_outcome){ SL_ACTION_DISCARD, "gold_rejects", e->p_gold };
+		return (struct sl_outcome){ SL_ACTION_DISCARD, "gold_rejects", p };
 	if (!s->flips)
-		return (struct sl_outcome){ SL_ACTION_DISCARD, "flip_suspended", e->p_gold };
+		return (struct sl_outcome){ SL_ACTION_DISCARD, "flip_suspended", p };
 	if (e->judge == SL_SIDE_AGAINST || e->judge == SL_SIDE_ABSENT)
-		return (struct sl_outcome){ SL_ACTION_FLIP, "flipped", e->p_gold };
-	return (struct sl_outcome){ SL_ACTION_DISCARD, "flip_unconfirmed", e->p_gold };
+		return (struct sl_outcome){ SL_ACTION_FLIP, "flipped", p };
+	return (struct sl_outcome){ SL_ACTION_DISCARD, "flip_unconfirmed", p };
+}
+
+/* Two witnesses of their own against the label, none that is asked and does not join them, and a record of being
+ * right. */
+static bool may_flip(const struct sl_rule_settings *s, const struct sl_evidence *e)
+{
+	enum sl_side judge = heard(e);
+
+	return s->flips && s->posterior && sl_posterior_flip_low(s->posterior) > 0.5 && e->gold == SL_SIDE_AGAINST &&
+	       (judge == SL_SIDE_AGAINST || (judge == SL_SIDE_ABSENT && e->best == SL_SIDE_AGAINST));
+}
+
+static struct sl_outcome posterior(const struct sl_rule_settings *s, const struct sl_evidence *e, double p)
+{
+	if (e->gold == SL_SIDE_ABSENT)
+		return without_gold(s, e, p);
+	if (isnan(p) || (s->posterior && sl_posterior_blind(s->posterior, e->witnesses.domain)))
+		return (struct sl_outcome){ SL_ACTION_UNDECIDED, "no_evidence", p };
+	if (p >= s->keep)
+		return (struct sl_outcome){ SL_ACTION_KEEP, "likely_right", p };
+	if (p > 1 - s->keep)
+		return (struct sl_outcome){ SL_ACTION_UNDECIDED, "unsure", p };
+	if (p > s->flip)
+		return (struct sl_outcome){ SL_ACTION_DISCARD, "likely_wrong", p };
+	if (may_flip(s, e))
+		return (struct sl_outcome){ SL_ACTION_FLIP, "flipped", p };
+	return (struct sl_outcome){ SL_ACTION_DISCARD, "flip_suspended", p };
+}
+
+static struct sl_outcome pass(const struct sl_rule_settings *s, const struct sl_evidence *e, double p)
+{
+	(void)s;
+	(void)e;
+	return (struct sl_outcome){ SL_ACTION_KEEP, "pass_through", p };
 }
 
 const struct sl_rule sl_rule_paper = { "paper", paper };
+const struct sl_rule sl_rule_posterior = { "posterior", posterior };
+const struct sl_rule sl_rule_pass = { "pass", pass };
 
 const struct sl_rule *sl_rule_find(const char *name)
 {
-	return strcmp(name, sl_rule_paper.name) == 0 ? &sl_rule_paper : NULL;
+	static const struct sl_rule *const rules[] = { &sl_rule_paper, &sl_rule_posterior, &sl_rule_pass };
+
+	for (size_t i = 0; i < sizeof rules / sizeof rules[0]; i++)
+		if (strcmp(name, rules[i]->name) == 0)
+			return rules[i];
+	return NULL;
+}
+
+struct sl_outcome sl_rule_decide(const struct sl_rule *rule, const struct sl_rule_settings *s,
+				 const struct sl_evidence *e)
+{
+	bool from_posterior = s->posterior || rule == &sl_rule_posterior;
+
+	return rule->decide(s, e, from_posterior ? posterior_p(s, e) : e->p_gold);
 }
 
 bool sl_rule_asks(const struct sl_rule *rule, const struct sl_rule_settings *s, const struct sl_pair *p)
 {
-	struct sl_evidence e = sl_evidence_of(s, p);
-	enum sl_action yes, no;
+	struct sl_pair unasked = *p;
+	struct sl_evidence e;
+	enum sl_action without;
 
-	e.judge = SL_SIDE_FOR;
-	yes = rule->decide(s, &e).action;
-	e.judge = SL_SIDE_AGAINST;
-	no = rule->decide(s, &e).action;
-	return yes != no;
+	unasked.judgement = (struct sl_judgement){ 0 };
+	e = sl_evidence_of(s, &unasked);
+	without = sl_rule_decide(rule, s, &e).action;
+	for (enum sl_side judge = SL_SIDE_FOR; judge <= SL_SIDE_AGAINST; judge++) {
+		e.judge = judge;
+		if (sl_rule_decide(rule, s, &e).action != without)
+			return true;
+	}
+	return false;
 }
 
 const char *sl_action_name(enum sl_action action)

@@ -15,8 +15,8 @@
 	"  - { name: dedupe, from: pairs.raw, to: { unique: pairs.unique, duplicate: other, conflict: other, "         \
 	"contaminated: other } }\n"                                                                                    \
 	"  - { name: embed, from: pairs.unique, to: { embedded: pairs.embedded, gold: pairs.gold }, dim: 16 }\n"       \
-	"  - { name: retrieve, from: pairs.embedded, to: { retrieved: pairs.retrieved }, tables: { gold: pairs.gold "  \
-	"} }\n"
+	"  - { name: retrieve, from: pairs.embedded, to: { retrieved: pairs.retrieved }, rule: paper,\n"               \
+	"      tables: { gold: pairs.gold, models: pairs.gold } }\n"
 
 /* Where the brokers are; skips the test where there are none. */
 const char *kafka_bootstrap(void);

@@ -15,9 +15,10 @@ static const char yaml[] =
 	"steps:\n"
 	"  - { name: embed, from: pairs.unique, to: { embedded: pairs.embedded, gold: pairs.gold }, dim: 64 }\n"
 	"  - { name: retrieve, from: pairs.embedded, to: { retrieved: pairs.retrieved },\n"
-	"      tables: { gold: pairs.gold } }\n"
+	"      tables: { gold: pairs.gold, models: models }, rule: paper }\n"
 	"  - { name: annotate, from: pairs.retrieved, to: { judged: pairs.judged, silver: pairs.silver },\n"
-	"      tables: { gold: pairs.gold } }\n";
+	"      tables: { gold: pairs.gold, models: models }, rule: paper }\n"
+	"trainers: [ { name: gold, from: pairs.gold, min_pairs: 1000000 } ]\n";
 
 /* Among these gold pairs "polite thanks" beats "rude noise". */
 static bool feed_gold(struct sl_trial *t, struct sl_arena *a)

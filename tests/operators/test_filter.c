@@ -13,7 +13,9 @@ static const char yaml[] =
 	"partitions: 1\n"
 	"steps:\n"
 	"  - { name: filter, from: pairs.judged,\n"
-	"      to: { curated: curated, flipped: flipped, undecided: undecided, discarded: discarded } }\n";
+	"      to: { curated: curated, flipped: flipped, undecided: undecided, discarded: discarded },\n"
+	"      tables: { models: models }, rule: paper }\n"
+	"trainers: [ { name: gold, from: pairs.judged, gold: pairs.judged, min_pairs: 1000000 } ]\n";
 
 struct row {
 	double p_gold, p_best;

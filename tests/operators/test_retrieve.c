@@ -16,7 +16,9 @@ static const char yaml[] =
 	"partitions: 1\n"
 	"steps:\n"
 	"  - { name: embed, from: pairs.unique, to: { embedded: pairs.embedded, gold: pairs.gold }, dim: 64 }\n"
-	"  - { name: retrieve, from: pairs.embedded, to: { retrieved: out }, tables: { gold: pairs.gold } }\n";
+	"  - { name: retrieve, from: pairs.embedded, to: { retrieved: out }, rule: paper,\n"
+	"      tables: { gold: pairs.gold, models: models } }\n"
+	"trainers: [ { name: gold, from: pairs.gold, min_pairs: 1000000 } ]\n";
 
 enum { DIM = 64 };
 

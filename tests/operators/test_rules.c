@@ -1,14 +1,12 @@
-/* The whole truth table of rule `paper`, written out by hand, and what follows from
- * it: whom annotate asks. */
+/* The whole truth table of rule `paper`, written out by hand, every branch of rule `posterior`, and what follows from
+ * them: whom annotate asks. And the texts of per_source. */
+#include "make_posterior.h"
+
 #include "operators/asking.h"
 #include "operators/reverse.h"
+#include "topology/base/file.h"
 
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-
-#include <cmocka.h>
+#include <stdlib.h>
 
 /* Letters of the table: gold and best are for (+), against (-), neither (0) or absent (.);
  * the judge also abstained (?). Columns of a row: the judge . ? 0 + -
@@ -54,8 +52,12 @@ static void expect(const struct sl_rule_settings *s, char gold, char best, char 
 	static const char letters[] = {
 		[SL_ACTION_KEEP] = 'K', [SL_ACTION_FLIP] = 'F', [SL_ACTION_UNDECIDED] = 'U', [SL_ACTION_DISCARD] = 'D'
 	};
-	struct sl_evidence e = { side(gold), side(best), side(judge), probability(gold), probability(best) };
-	struct sl_outcome o = sl_rule_paper.decide(s, &e);
+	struct sl_evidence e = { .gold = side(gold),
+				 .best = side(best),
+				 .judge = side(judge),
+				 .p_gold = probability(gold),
+				 .p_best = probability(best) };
+	struct sl_outcome o = sl_rule_decide(&sl_rule_paper, s, &e);
 
 	if (letters[o.action] != action)
 		fail_msg("gold %c best %c judge %c flips %d: %c (%s), expected %c", gold, best, judge, s->flips,
@@ -115,7 +117,7 @@ static void test_reasons(void **unused)
 					 .best = side(cases[i].best),
 					 .judge = side(cases[i].judge) };
 
-		assert_string_equal(sl_rule_paper.decide(&s, &e).why, cases[i].why);
+		assert_string_equal(sl_rule_decide(&sl_rule_paper, &s, &e).why, cases[i].why);
 	}
 }
 
@@ -195,7 +197,8 @@ static void test_asking(void **unused)
 	for (size_t i = 0; i < 4; i++)
 		for (size_t j = 0; j < 4; j++)
 			for (int flips = 0; flips < 2; flips++) {
-				struct sl_asking asking = { "paper", 0, flips ? "on" : "off" };
+				struct sl_rule_settings s = { .flips = flips,
+							      .without_gold = SL_WITHOUT_GOLD_LLM_ONLY };
 				char gold = letters[i], best = letters[j];
 				bool expected = (gold == '+' && best != '+') || gold == '.' ||
 						(flips && gold == '-' && best == '-');
@@ -203,13 +206,283 @@ static void test_asking(void **unused)
 				struct sl_pair p;
 
 				pair_with(&p, scores, probability(gold), probability(best));
-				if (sl_asks(&asking, &p) != expected)
+				if (sl_rule_asks(&sl_rule_paper, &s, &p) != expected)
 					fail_msg("gold %c best %c flips %d: expected asked %d", gold, best, flips,
 						 expected);
 				/* An earlier answer does not change whether one is worth having. */
 				p.judgement = (struct sl_judgement){ true, true, sl_text("rejected"), NULL, 0 };
-				assert_int_equal(sl_asks(&asking, &p), expected);
+				assert_int_equal(sl_rule_asks(&sl_rule_paper, &s, &p), expected);
 			}
+}
+
+/* -- rule posterior -------------------------------------------------------------------- */
+
+static char folder[] = "/tmp/sluice-rules-XXXXXX";
+static struct sl_posterior *audited, *unaudited; /* with weights and an audit of flips; without */
+
+static int open_posteriors(void **unused)
+{
+	struct sl_arena a = { 0 };
+	struct sl_error e = { 0 };
+
+	(void)unused;
+	assert_non_null(mkdtemp(folder));
+	make_posterior(sl_arena_print(&a, "%s/1", folder), 2000);
+	make_posterior(sl_arena_print(&a, "%s/2", folder), 10);
+	audited = sl_posterior_open(sl_arena_print(&a, "%s/1", folder), (struct sl_bytes){ 0 }, &e);
+	unaudited = sl_posterior_open(sl_arena_print(&a, "%s/2", folder), (struct sl_bytes){ 0 }, &e);
+	assert_non_null(audited);
+	assert_non_null(unaudited);
+	assert_true(sl_posterior_has_weights(audited) && sl_posterior_flip_low(audited) > 0.5);
+	assert_true(sl_posterior_blind(audited, sl_text("coin")) && !sl_posterior_blind(audited, sl_text("mute")));
+	assert_false(sl_posterior_has_weights(unaudited));
+	sl_arena_release(&a);
+	return 0;
+}
+
+static int close_posteriors(void **unused)
+{
+	struct sl_error e;
+
+	(void)unused;
+	sl_posterior_close(audited);
+	sl_posterior_close(unaudited);
+	return sl_folder_remove(folder, &e) ? 0 : -1;
+}
+
+static struct sl_rule_settings usual(const struct sl_posterior *p)
+{
+	return (struct sl_rule_settings){ .keep = 0.8,
+					  .flip = 0.15,
+					  .label_noise = 0.2,
+					  .without_gold = SL_WITHOUT_GOLD_LLM_ONLY,
+					  .judge = sl_text("nearest"),
+					  .posterior = p };
+}
+
+/* Witnesses as in the first table; K (known) the judge's accuracy is, U not; P of the posterior. */
+static void test_posterior(void **unused)
+{
+	static const struct {
+		double p;
+		char gold, best, judge, known;
+		const char *domain;
+		bool flips, audited;
+		double keep;
+		const char *why;
+	} cases[] = {
+		{ 0.9, '+', '+', '.', 'K', "clear", false, true, 0.8, "likely_right" },
+		{ 0.8, '-', '-', '-', 'K', "clear", true, true, 0.8, "likely_right" }, /* P decides, not votes */
+		{ 0.79, '+', '+', '.', 'K', "clear", false, true, 0.8, "unsure" },
+		{ 0.79, '+', '+', '.', 'K', "clear", false, true, 0.75, "likely_right" },
+		{ 0.21, '-', '-', '.', 'K', "clear", true, true, 0.8, "unsure" },
+		{ 0.19, '-', '-', '.', 'K', "clear", true, true, 0.8, "likely_wrong" },
+		{ 0.16, '-', '-', '-', 'K', "clear", true, true, 0.8, "likely_wrong" },
+		{ 0.12, '-', '-', '.', 'K', "clear", true, true, 0.9, "unsure" }, /* keep bounds flips too */
+		{ 0.95, '+', '+', '+', 'K', "coin", false, true, 0.8, "no_evidence" },
+		{ 0.01, '-', '-', '-', 'K', "coin", true, true, 0.8, "no_evidence" },
+		{ NAN, '+', '.', '.', 'K', "clear", true, true, 0.8, "no_evidence" },
+		/* flips: two against, nobody asked who does not join, an audit */
+		{ 0.1, '-', '-', '.', 'K', "clear", true, true, 0.8, "flipped" },
+		{ 0.1, '-', '-', '-', 'K', "clear", true, true, 0.8, "flipped" },
+		{ 0.1, '-', '+', '-', 'K', "clear", true, true, 0.8, "flipped" },
+		{ 0.1, '-', '.', '-', 'K', "clear", true, true, 0.8, "flipped" },
+		{ 0.1, '-', '-', '.', 'K', "clear", false, true, 0.8, "flip_suspended" },
+		{ 0.1, '-', '-', '.', 'K', "clear", true, false, 0.8, "flip_suspended" },
+		{ 0.1, '-', '.', '.', 'K', "clear", true, true, 0.8, "flip_suspended" },
+		{ 0.1, '-', '0', '.', 'K', "clear", true, true, 0.8, "flip_suspended" },
+		{ 0.1, '0', '-', '-', 'K', "clear", true, true, 0.8, "flip_suspended" },
+		{ 0.1, '+', '-', '-', 'K', "clear", true, true, 0.8, "flip_suspended" },
+		{ 0.1, '-', '-', '+', 'K', "clear", true, true, 0.8, "flip_suspended" },
+		{ 0.1, '-', '-', '0', 'K', "clear", true, true, 0.8, "flip_suspended" }, /* a tie */
+		{ 0.1, '-', '-', '?', 'K', "clear", true, true, 0.8, "flip_suspended" }, /* undecidable */
+		/* a judge who is a coin, or whom nobody knows, was not there */
+		{ 0.1, '-', '-', '?', 'U', "clear", true, true, 0.8, "flipped" },
+		{ 0.1, '-', '-', '+', 'U', "clear", true, true, 0.8, "flipped" },
+		{ 0.1, '-', '.', '-', 'U', "clear", true, true, 0.8, "flip_suspended" },
+		/* no gold model: as in rule paper */
+		{ 0.9, '.', '+', '.', 'K', "clear", false, true, 0.8, "no_evidence" },
+		{ 0.1, '.', '+', '+', 'K', "clear", false, true, 0.8, "judge_alone" },
+		{ 0.9, '.', '+', '-', 'K', "clear", false, true, 0.8, "judge_rejects" },
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct sl_rule_settings s = usual(cases[i].audited ? audited : unaudited);
+		struct sl_evidence e = { .gold = side(cases[i].gold),
+					 .best = side(cases[i].best),
+					 .judge = side(cases[i].judge),
+					 .judge_log_odds = cases[i].known == 'K' ? 1 : NAN,
+					 .witnesses = { .domain = sl_text(cases[i].domain) } };
+		struct sl_outcome o;
+
+		s.flips = cases[i].flips;
+		s.keep = cases[i].keep;
+		o = sl_rule_posterior.decide(&s, &e, cases[i].p);
+		if (strcmp(o.why, cases[i].why) != 0)
+			fail_msg("case %zu: %s, expected %s", i, o.why, cases[i].why);
+		assert_true(o.p_label == cases[i].p || isnan(o.p_label));
+	}
+}
+
+/* A pair of the domain, with margins over the temperature. */
+static void pair_in(struct sl_pair *p, struct sl_score scores[2], const char *domain, double gold, double best)
+{
+	pair_with(p, scores, isnan(gold) ? NAN : sl_sigmoid(gold), isnan(best) ? NAN : sl_sigmoid(best));
+	p->domain = sl_text(domain);
+}
+
+static struct sl_outcome decide(const struct sl_rule *rule, const struct sl_rule_settings *s, struct sl_pair *p,
+				const char *verdict)
+{
+	static struct sl_vote vote = { .judge = { "nearest", 7 } };
+	struct sl_evidence e;
+
+	p->judgement = (struct sl_judgement){ 0 };
+	if (strcmp(verdict, "not asked") != 0)
+		p->judgement = (struct sl_judgement){ true, true, sl_text(verdict), &vote, 1 };
+	e = sl_evidence_of(s, p);
+	return sl_rule_decide(rule, s, &e);
+}
+
+/* Where P comes from, and that every outcome has it, whatever the rule. */
+static void test_p_label(void **unused)
+{
+	static const double none = NAN;
+	struct sl_rule_settings with = usual(audited), without = usual(NULL), few = usual(unaudited);
+	struct sl_score scores[2];
+	struct sl_pair p;
+	double silent, yes, no;
+
+	(void)unused;
+	pair_in(&p, scores, "clear", 0.5, none);
+	silent = decide(&sl_rule_posterior, &with, &p, "not asked").p_label;
+	yes = decide(&sl_rule_posterior, &with, &p, "chosen").p_label;
+	no = decide(&sl_rule_posterior, &with, &p, "rejected").p_label;
+	assert_true(no < silent && silent < yes);
+	assert_true(decide(&sl_rule_paper, &with, &p, "chosen").p_label == yes);
+	assert_true(decide(&sl_rule_pass, &with, &p, "rejected").p_label == no);
+	/* the judge is a coin in this domain: whatever he says, nothing changes */
+	pair_in(&p, scores, "mute", 0.5, none);
+	assert_true(decide(&sl_rule_posterior, &with, &p, "chosen").p_label ==
+		    decide(&sl_rule_posterior, &with, &p, "rejected").p_label);
+	/* no audited labels: the margin and the declared noise, plus a judge who is known from gold */
+	pair_in(&p, scores, "clear", 0.5, none);
+	assert_true(fabs(decide(&sl_rule_posterior, &without, &p, "chosen").p_label - sl_sigmoid(0.5 + log(4))) <
+		    1e-12);
+	assert_true(fabs(decide(&sl_rule_posterior, &few, &p, "not asked").p_label - sl_sigmoid(0.5 + log(4))) < 1e-12);
+	assert_true(decide(&sl_rule_posterior, &few, &p, "rejected").p_label < 0.6);
+	without.label_noise = 0.5;
+	assert_true(fabs(decide(&sl_rule_posterior, &without, &p, "not asked").p_label - sl_sigmoid(0.5)) < 1e-12);
+	/* nothing announced: rule paper says what gold says */
+	assert_true(fabs(decide(&sl_rule_paper, &without, &p, "chosen").p_label - sl_sigmoid(0.5)) < 1e-12);
+}
+
+/* Asked iff a yes or a no leads to another action than silence; and where it was not asked, no answer, of whatever
+ * kind, would have changed anything. */
+static void test_asks_iff_it_matters(void **unused)
+{
+	static const char *const domains[] = { "clear", "mute", "coin", "unheard of" };
+	static const char *const answers[] = { "chosen", "rejected", "tie", "both_bad", "undecidable" };
+	static const struct sl_rule *const rules[] = { &sl_rule_posterior, &sl_rule_paper, &sl_rule_pass };
+	const struct sl_posterior *const posteriors[] = { audited, unaudited, NULL };
+	size_t asked = 0, unasked = 0;
+
+	(void)unused;
+	for (size_t i = 0; i < 3 * 4 * 2 * 3 * 18 * 5; i++) {
+		size_t at = i, domain = at % 4, flips = at / 4 % 2, keep = at / 8 % 3, gold = at / 24 % 18;
+		size_t best = at / 432 % 5, which = at / 2160 % 3;
+
+		for (size_t r = 0; r < 3; r++) {
+			struct sl_rule_settings s = usual(posteriors[which]);
+			struct sl_score scores[2];
+			struct sl_pair p;
+			enum sl_action without;
+			bool asks, matters;
+
+			s.flips = flips;
+			s.keep = 0.75 + 0.1 * (double)keep;
+			pair_in(&p, scores, domains[domain], gold == 17 ? NAN : -4 + 0.5 * (double)gold,
+				best == 4 ? NAN : -3 + 2 * (double)best);
+			asks = sl_rule_asks(rules[r], &s, &p);
+			without = decide(rules[r], &s, &p, "not asked").action;
+			matters = decide(rules[r], &s, &p, "chosen").action != without ||
+				  decide(rules[r], &s, &p, "rejected").action != without;
+			assert_int_equal(asks, matters);
+			for (size_t k = 0; !asks && k < sizeof answers / sizeof answers[0]; k++)
+				if (decide(rules[r], &s, &p, answers[k]).action != without)
+					fail_msg(
+						"%s, %s, gold %zu, best %zu, flips %zu: not asked, but '%s' changes it",
+						rules[r]->name, domains[domain], gold, best, flips, answers[k]);
+			if (asks && rules[r] == &sl_rule_posterior && posteriors[which] && gold != 17)
+				assert_string_equal(domains[domain], "clear"); /* only there he is worth asking */
+			asked += asks;
+			unasked += !asks;
+		}
+	}
+	assert_true(asked > 500 && unasked > 500);
+}
+
+/* -- per_source ------------------------------------------------------------------------------ */
+
+static void test_ways(void **unused)
+{
+	static const struct {
+		const char *text;
+		const char *source, *rule;
+		double keep, flip, noise, band;
+		bool flips;
+	} good[] = {
+		{ "forum keep=0.9", "forum", "posterior", 0.9, 0.15, 0.2, 0, true },
+		{ "  forum   rule=paper  band=0.1 ", "forum", "paper", 0.8, 0.15, 0.2, 0.1, true },
+		{ "\"a forum\" flips=off label_noise=0.05 flip=0", "a forum", "posterior", 0.8, 0, 0.05, 0, false },
+		{ "forum pass", "forum", "pass", 0.8, 0.15, 0.2, 0, true },
+		{ "pass pass", "pass", "pass", 0.8, 0.15, 0.2, 0, true },
+		{ "a=b keep=1e0", "a=b", "posterior", 1, 0.15, 0.2, 0, true },
+	};
+	static const struct {
+		const char *text, *error;
+	} bad[] = {
+		{ "", "must begin with the name of a source" },
+		{ "\"\" pass", "must begin with the name of a source" },
+		{ "\"a forum pass", "must end with '\"' and a space" },
+		{ "\"a\"b pass", "must end with '\"' and a space" },
+		{ "forum", "says nothing: add rule=" },
+		{ "forum kep=0.9", "'kep=0.9' is not known: rule=" },
+		{ "forum keep", "'keep' is not known" },
+		{ "forum keep=0.9 pass", "'pass' is not known" },
+		{ "forum pass keep=0.9", "'keep=0.9' behind pass, which stands alone" },
+		{ "forum keep=0.9 keep=0.8", "'keep' stands twice" },
+		{ "forum keep=", "'keep': '' is not a number from 0.5 to 1" },
+		{ "forum keep=0.9x", "'keep': '0.9x' is not a number" },
+		{ "forum keep=nan", "'keep': 'nan' is not a number" },
+		{ "forum keep=0.4", "'keep': '0.4' is not a number from 0.5 to 1" },
+		{ "forum keep=0.8000000000000000000000000000000000001", "is not a number" },
+		{ "forum label_noise=0", "'label_noise': '0' is not a number from 0.001 to 0.5" },
+		{ "forum flip=0.6", "'flip': '0.6' is not a number from 0 to 0.5" },
+		{ "forum rule=pass", "'rule': 'pass' is not one of: posterior, paper" },
+		{ "forum flips=yes", "'flips': 'yes' is not one of: off, on" },
+	};
+	struct sl_way normal = { .rule = &sl_rule_posterior, .settings = usual(NULL) }, way;
+	struct sl_error e = { 0 };
+
+	(void)unused;
+	normal.settings.flips = true;
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		if (!sl_way_parse(good[i].text, &normal, &way, &e))
+			fail_msg("%s: %s", good[i].text, e.text);
+		assert_true(sl_is(way.source, good[i].source));
+		assert_string_equal(way.rule->name, good[i].rule);
+		assert_true(way.settings.keep == good[i].keep && way.settings.flip == good[i].flip);
+		assert_true(way.settings.label_noise == good[i].noise && way.settings.band == good[i].band);
+		assert_int_equal(way.settings.flips, good[i].flips);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		if (sl_way_parse(bad[i].text, &normal, &way, &e))
+			fail_msg("'%s' was taken", bad[i].text);
+		if (!strstr(e.text, bad[i].error))
+			fail_msg("'%s': %s", bad[i].text, e.text);
+	}
 }
 
 static void test_reverse(void **unused)
@@ -268,9 +541,12 @@ static void test_reverse(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_truth_table), cmocka_unit_test(test_without_gold), cmocka_unit_test(test_reasons),
-		cmocka_unit_test(test_evidence),    cmocka_unit_test(test_asking),       cmocka_unit_test(test_reverse),
+		cmocka_unit_test(test_truth_table), cmocka_unit_test(test_without_gold),
+		cmocka_unit_test(test_reasons),     cmocka_unit_test(test_evidence),
+		cmocka_unit_test(test_asking),      cmocka_unit_test(test_posterior),
+		cmocka_unit_test(test_p_label),     cmocka_unit_test(test_asks_iff_it_matters),
+		cmocka_unit_test(test_ways),        cmocka_unit_test(test_reverse),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, open_posteriors, close_posteriors);
 }

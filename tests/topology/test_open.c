@@ -16,7 +16,7 @@
 #define DEDUPE "  - { name: dedupe, from: raw, to: { unique: u, duplicate: d, conflict: c, contaminated: x } }\n"
 #define EMBED "  - { name: embed, from: u, to: { embedded: e, gold: g } }\n"
 /* reads what embed writes, and waits for nothing */
-#define RETRIEVE "  - { name: retrieve, from: e, tables: { gold: g }, to: { retrieved: s } }\n"
+#define RETRIEVE "  - { name: retrieve, from: e, tables: { gold: g, models: g }, rule: paper, to: { retrieved: s } }\n"
 
 static char folder[64];
 static struct sl_topology *topology;

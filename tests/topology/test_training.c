@@ -21,7 +21,7 @@
 	"topology: t\npartitions: 2\nmetrics: off\nstream: { durability: os }\ningest: { to: raw, ties: ties }\n"      \
 	"steps:\n"                                                                                                     \
 	"  - { name: embed, from: raw, to: { embedded: e, gold: g } }\n"                                               \
-	"  - name: filter\n    from: e\n    to: { curated: c, flipped: f, undecided: u, discarded: d }\n"              \
+	"  - name: filter\n    from: e\n    rule: paper\n    tables: { models: models }\n    to: { curated: c, flipped: f, undecided: u, discarded: d }\n"              \
 	"trainers:\n"                                                                                                  \
 	"  - { name: gold, from: g, gold: g, errors: errors, min_pairs: 30, every_pairs: 20, interval: 0, epochs: "    \
 	"2,\n"                                                                                                         \
