@@ -34,8 +34,8 @@ static const struct sl_option trainer_table[] = {
 	TRAINER(folds, "folds", SL_OPTION_COUNT, "5", 0, 20, NULL, "of the cross-fitting; 0: none"),
 	TRAINER(learning_rate, "learning_rate", SL_OPTION_REAL, "0.1", 1e-6, 100, NULL, "of FTRL-proximal"),
 	TRAINER(l2, "l2", SL_OPTION_REAL, "1", 0, 1e6, NULL, "strength of the pull to 0"),
-	TRAINER(tolerance, "tolerance", SL_OPTION_REAL, "0.01", 0, 1, NULL,
-		"a version less accurate than the champion by more stays candidate"),
+	TRAINER(best_drop, "best_drop", SL_OPTION_REAL, "0.005", 0, 1, NULL,
+		"a version less accurate on select than the best one ever by more stays candidate"),
 	{ 0 },
 };
 

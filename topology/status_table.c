@@ -232,6 +232,15 @@ static void accuracy(const json_t *evaluation, const char *split, FILE *to)
 		sl_status_count(a, "count"));
 }
 
+/* How worn select is; nothing before the first question. */
+static void promotion(const json_t *p, FILE *to)
+{
+	if (sl_status_count(p, "uses") > 0)
+		fprintf(to, "  select used %" PRId64 " of %" PRId64 " (draw %" PRId64 "), best %" PRId64,
+			sl_status_count(p, "uses"), sl_status_count(p, "uses_most"), sl_status_count(p, "draw"),
+			sl_status_count(p, "best"));
+}
+
 void sl_status_models(const json_t *models, FILE *to)
 {
 	const json_t *m;
@@ -247,6 +256,7 @@ void sl_status_models(const json_t *models, FILE *to)
 			sl_status_count(m, "previous"));
 		accuracy(json_object_get(report, "select"), "select", to);
 		accuracy(json_object_get(report, "report"), "report", to);
+		promotion(json_object_get(report, "promotion"), to);
 		fprintf(to, "  ");
 		sl_print_clean(
 			to, sl_text(sl_status_count(m, "sequence") ? sl_status_text(m, "reason") : "not trained yet"),

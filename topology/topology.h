@@ -65,7 +65,7 @@ struct sl_trainer_def {
 	int64_t interval_ms; /* retrain after so long if anything is new; 0: never */
 	int64_t epochs, columns_log2, seed, folds;
 	double learning_rate, l2;
-	double tolerance; /* a new version whose select accuracy is lower than the champion's by more stays candidate */
+	double best_drop; /* a version that is less accurate on select than the best one by more stays candidate */
 	const struct sl_setting *settings;
 	size_t setting_count;
 };

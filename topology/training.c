@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "prefix.h"
+#include "promoting.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -184,67 +185,37 @@ bool sl_training_announce(struct sl_runtime *rt, const struct sl_model_record *m
 	return done;
 }
 
-/* Accuracy on select of the champion as the gold is now; NaN without one. */
-static double select_accuracy(struct sl_runtime *rt, const char *name, int64_t version, const struct sl_examples *gold)
-{
-	struct sl_evaluation result = { 0 };
-	struct sl_error e;
-	char uri[300], path[4400];
-	struct sl_model *m;
-
-	sl_registry_uri(name, version, uri, sizeof uri);
-	snprintf(path, sizeof path, "%s/%s", rt->models, uri);
-	m = sl_model_open(path, (struct sl_bytes){ NULL, 0 }, &e);
-	if (!m)
-		return NAN;
-	sl_evaluate(m, gold, SL_SPLIT_SELECT, &result);
-	sl_model_close(m);
-	return result.model.count ? result.model.value : NAN;
-}
-
 bool sl_training_guard(struct sl_runtime *rt, struct sl_error *e)
 {
 	return rt->stream->guard(rt, sl_text("models"), e);
 }
 
-/* Make a version folder known: champion, unless it is clearly worse on select. */
+/* Make a version folder known: as champion, if it may be (promoting.h), or else as candidate. */
 static bool present(struct sl_runtime *rt, const struct sl_trainer_def *def, int64_t version, const char *reason,
 		    struct sl_prefix *gold, const struct errors *errors, struct sl_error *e)
 {
-	struct sl_examples eval = { gold, sl_prefix_rewind, sl_prefix_next };
 	struct sl_append with = { errors->def->errors, errors->records, errors->count };
 	struct sl_arena a = { 0 };
 	struct sl_model_record m = { 0 }, now = { 0 };
-	bool known, done;
-	double was, is;
+	bool known, promote, done = sl_training_guard(rt, e);
 
-	if (!sl_training_guard(rt, e))
+	if (!done)
 		return false;
 	known = sl_training_latest(rt, def->name, &a, &m);
-	done = sl_registry_describe(rt->models, def->name, version, &a, &now, e);
-	if (!done)
-		goto out;
-	now.name = sl_text(def->name);
-	now.version = version;
-	now.sequence = known ? m.sequence + 1 : 1;
-	now.reason = sl_text(reason);
-	now.previous = known ? m.version : 0;
-	if (known && m.version > 0 && m.version != version) {
-		was = select_accuracy(rt, def->name, m.version, &eval);
-		is = select_accuracy(rt, def->name, version, &eval);
-		if (is < was - def->tolerance) {
-			int64_t sequence = now.sequence;
+	done = sl_registry_describe(rt->models, def->name, version, &a, &now, e) &&
+	       sl_promoting_ask(rt, def, known ? &m : NULL, gold, reason, &now, &promote, &a, e);
+	if (done && promote) {
+		now.previous = m.version;
+	} else if (done) {
+		struct sl_model_record champion = m; /* it stays */
 
-			now = m; /* the champion stays */
-			now.sequence = sequence;
-			now.candidate = version;
-			now.reason = sl_text(sl_arena_print(
-				&a, "candidate %" PRId64 " not promoted: %.4f on select, champion %.4f (%s)", version,
-				is, was, reason));
-		}
+		champion.candidate = version;
+		champion.reason = now.reason;
+		champion.report = sl_promoting_carry(m.report, now.report, &a);
+		now = champion;
 	}
-	done = sl_training_announce(rt, &now, &with, e);
-out:
+	now.sequence = m.sequence + 1;
+	done = done && sl_training_announce(rt, &now, &with, e);
 	sl_arena_release(&a);
 	return done;
 }
@@ -553,6 +524,7 @@ bool sl_runtime_promote(struct sl_runtime *rt, const char *model, int64_t versio
 		now.previous = m.version;
 		now.candidate = m.candidate == version ? 0 : m.candidate;
 		now.reason = sl_text(reason);
+		sl_promoting_by_hand(&m, &now, &a);
 		done = sl_training_announce(rt, &now, NULL, e);
 	}
 	sl_unlock(&rt->training->lock);

@@ -629,7 +629,7 @@ static void test_operations(void **state)
 {
 	static void *(*const jobs[])(void *) = { look, fetch, ingest, models };
 	static const char *const sets[] = { "topics.pairs.unique.segment=16KiB", "topics.pairs.embedded.segment=64KiB",
-					    "gold.tolerance=1" };
+					    "gold.best_drop=1" };
 	struct operations o = { 0 };
 	pthread_t threads[4];
 	struct running r;
