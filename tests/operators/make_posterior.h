@@ -10,10 +10,14 @@
 #define SL_MAKE_POSTERIOR_H
 
 #include "make.h"
+#include "topology/base/file.h"
 #include "trainer/posterior.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
+
+#include <stdio.h>
+#include <stdlib.h>
 
 #include <cmocka.h>
 
@@ -69,6 +73,30 @@ static inline void make_posterior(const char *folder, int audited)
 		fail_msg("%s", e.text);
 	sl_buf_release(&report);
 	sl_evidence_release(&rows);
+}
+
+/* A group fixture: version 1 with weights, version 2 without, as posterior_folders[1] and [2]. */
+static char posterior_folder[] = "/tmp/sluice-posterior-XXXXXX";
+static char posterior_folders[3][64];
+
+static inline int make_posteriors(void **unused)
+{
+	(void)unused;
+	assert_non_null(mkdtemp(posterior_folder));
+	for (int version = 1; version <= 2; version++) {
+		snprintf(posterior_folders[version], sizeof posterior_folders[version], "%s/%d", posterior_folder,
+			 version);
+		make_posterior(posterior_folders[version], version == 1 ? 2000 : 10);
+	}
+	return 0;
+}
+
+static inline int remove_posteriors(void **unused)
+{
+	struct sl_error e;
+
+	(void)unused;
+	return sl_folder_remove(posterior_folder, &e) ? 0 : -1;
 }
 
 /* In topic `models`; version 0: announced absent. */

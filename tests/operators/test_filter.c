@@ -1,11 +1,5 @@
 /* filter: each action on its port, with what it writes into the record. */
-#include "make.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
+#include "make_posterior.h"
 
 static const char yaml[] =
 	"topology: t\n"
@@ -192,6 +186,149 @@ static void test_again(void **unused)
 	sl_trial_free(t);
 }
 
+/* -- rule posterior ------------------------------------------------------------------ */
+
+struct weighed {
+	const char *domain, *source;
+	double p_gold, p_best;
+	const char *verdict; /* as in struct row */
+	const char *by[3];   /* topic and code when nothing, version 1 and version 2 of the posterior are announced */
+};
+
+/* With per_source below, and flips on. */
+#define ALWAYS(what)                                                                                                   \
+	{                                                                                                              \
+		what, what, what                                                                                       \
+	}
+static const struct weighed weighed[] = {
+	{ "clear", "s", 0.9, 0.9, "", ALWAYS("curated likely_right") },
+	{ "clear", "s", 0.05, 0.05, "", { "discarded likely_wrong", "flipped flipped", "discarded likely_wrong" } },
+	{ "clear", "s", 0.01, 0.01, "", { "discarded flip_suspended", "flipped flipped", "discarded flip_suspended" } },
+	{ "clear", "s", 0.01, 0.01, "tie", ALWAYS("discarded flip_suspended") },
+	{ "coin", "s", 0.99, 0.99, "", { "curated likely_right", "undecided no_evidence", "undecided no_evidence" } },
+	{ "clear", "careful", 0.01, 0.01, "", ALWAYS("discarded flip_suspended") },
+	{ "clear", "careful", 0.6, 0.5, "", ALWAYS("undecided unsure") },
+	{ "clear", "as published", 0.8, 0.7, "", ALWAYS("curated gold_and_best") },
+	{ "clear", "as published", 0.8, 0.3, "rejected", ALWAYS("discarded unconfirmed") },
+	{ "clear", "exams", 0.01, 0.01, "rejected", ALWAYS("curated pass_through") },
+	{ "clear", "exams", NAN, NAN, "", ALWAYS("curated pass_through") },
+};
+enum { WEIGHED = sizeof weighed / sizeof weighed[0] };
+
+static const char *const weighed_sets[] = { "filter.rule=posterior", "filter.flips=on",
+					    "filter.per_source=careful keep=0.9 flips=off,\"as published\" "
+					    "rule=paper,exams pass" };
+
+static struct sl_pair make_weighed(struct sl_arena *a, size_t i, int version)
+{
+	struct sl_pair p = sl_trial_pair(a, sl_arena_print(a, "prompt %zu %d", i, version), "good", "bad");
+	static struct sl_vote vote = { .judge = { "nearest", 7 } };
+
+	make_scores(a, &p, weighed[i].p_gold, weighed[i].p_best);
+	p.domain = sl_text(weighed[i].domain);
+	p.source = sl_text(weighed[i].source);
+	if (*weighed[i].verdict) {
+		make_judgement(&p, weighed[i].verdict);
+		p.judgement.votes = &vote;
+		p.judgement.vote_count = 1;
+	}
+	return p;
+}
+
+static bool feed_weighed(struct sl_trial *t, int version)
+{
+	struct sl_arena a = { 0 };
+	struct sl_pair pairs[WEIGHED];
+	bool done = make_announcement(t, "posterior", version, posterior_folders[version]);
+
+	for (size_t i = 0; i < WEIGHED; i++)
+		pairs[i] = make_weighed(&a, i, version);
+	done = done && sl_trial_feed(t, "pairs.judged", pairs, WEIGHED);
+	sl_arena_release(&a);
+	return done;
+}
+
+/* Waits for a version or its absence, decides by the one that is announced, and goes on with the next. */
+static void test_posterior(void **unused)
+{
+	static const int order[] = { 0, 1, 2, 1, 0 };
+	struct sl_trial *t = sl_trial_new(yaml, weighed_sets, 3);
+	struct sl_arena a = { 0 };
+	struct sl_pair early = make_weighed(&a, 0, 9);
+
+	(void)unused;
+	assert_true(sl_trial_feed(t, "pairs.judged", &early, 1));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_WAITS);
+	assert_non_null(strstr(t->error.text, "waiting for model 'posterior'"));
+	assert_true(make_announcement(t, "posterior", 3, "/nowhere/3")); /* still on its way */
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_WAITS);
+	assert_non_null(strstr(t->error.text, "/nowhere/3"));
+	for (size_t k = 0; k < sizeof order / sizeof order[0]; k++) {
+		assert_true(feed_weighed(t, order[k]));
+		assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+		for (size_t i = 0; i < WEIGHED; i++) {
+			const char *expected = weighed[i].by[order[k]], *code = strchr(expected, ' ') + 1;
+			char *topic = sl_arena_print(&a, "%.*s", (int)(code - 1 - expected), expected);
+			struct sl_pair in = make_weighed(&a, i, order[k]), *out;
+
+			out = find_pair(t, topic, in.id, &a);
+			if (!out || !has_code(out, code))
+				fail_msg("row %zu, version %d: not in %s with code %s", i, order[k], topic, code);
+			assert_int_equal(isnan(out->decision.p_label), isnan(weighed[i].p_gold));
+			assert_non_null(strstr(out->trail[out->trail_count - 1].reason.data, "P "));
+		}
+		if (k == 2)
+			assert_true(sl_trial_restart(t, SL_TWIN_POWER));
+	}
+	assert_non_null(find_pair(t, "curated", early.id, &a));
+	sl_arena_release(&a);
+	sl_trial_free(t);
+}
+
+static void test_per_source_errors(void **unused)
+{
+	static const struct {
+		const char *set, *error;
+	} cases[] = {
+		{ "filter.per_source=forum keep=2",
+		  "option 'per_source': 'forum keep=2': 'keep': '2' is not a number from" },
+		{ "filter.per_source=forum pass,forum keep=0.9", "option 'per_source': source 'forum' stands twice" },
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct sl_trial *t = sl_trial_new(yaml, &cases[i].set, 1);
+
+		assert_true(feed(t, NULL));
+		assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_STOPPED);
+		if (!strstr(t->error.text, cases[i].error))
+			fail_msg("%s", t->error.text);
+		sl_trial_free(t);
+	}
+}
+
+static bool feed_posterior(struct sl_trial *t, void *arg)
+{
+	(void)arg;
+	return feed_weighed(t, 1);
+}
+
+static void test_torture_posterior(void **unused)
+{
+	struct sl_trial_case c = { .name = "filter, rule posterior",
+				   .yaml = yaml,
+				   .sets = weighed_sets,
+				   .set_count = 3,
+				   .feed = feed_posterior,
+				   .batch_most = WEIGHED,
+				   .schedules = 3 };
+	size_t runs;
+
+	(void)unused;
+	assert_int_equal(sl_trial_torture(&c, &runs, stderr), 0);
+	assert_true(runs > 30);
+}
+
 /* Everything twice, so that revisions are counted too. */
 static bool feed_twice(struct sl_trial *t, void *arg)
 {
@@ -233,8 +370,11 @@ int main(void)
 		cmocka_unit_test(test_ports),
 		cmocka_unit_test(test_without_gold),
 		cmocka_unit_test(test_again),
+		cmocka_unit_test(test_posterior),
+		cmocka_unit_test(test_per_source_errors),
+		cmocka_unit_test(test_torture_posterior),
 		cmocka_unit_test(test_torture),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_posteriors, remove_posteriors);
 }

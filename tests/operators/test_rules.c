@@ -4,9 +4,6 @@
 
 #include "operators/asking.h"
 #include "operators/reverse.h"
-#include "topology/base/file.h"
-
-#include <stdlib.h>
 
 /* Letters of the table: gold and best are for (+), against (-), neither (0) or absent (.);
  * the judge also abstained (?). Columns of a row: the judge . ? 0 + -
@@ -217,37 +214,28 @@ static void test_asking(void **unused)
 
 /* -- rule posterior -------------------------------------------------------------------- */
 
-static char folder[] = "/tmp/sluice-rules-XXXXXX";
 static struct sl_posterior *audited, *unaudited; /* with weights and an audit of flips; without */
 
-static int open_posteriors(void **unused)
+static int open_posteriors(void **state)
 {
-	struct sl_arena a = { 0 };
 	struct sl_error e = { 0 };
 
-	(void)unused;
-	assert_non_null(mkdtemp(folder));
-	make_posterior(sl_arena_print(&a, "%s/1", folder), 2000);
-	make_posterior(sl_arena_print(&a, "%s/2", folder), 10);
-	audited = sl_posterior_open(sl_arena_print(&a, "%s/1", folder), (struct sl_bytes){ 0 }, &e);
-	unaudited = sl_posterior_open(sl_arena_print(&a, "%s/2", folder), (struct sl_bytes){ 0 }, &e);
+	make_posteriors(state);
+	audited = sl_posterior_open(posterior_folders[1], (struct sl_bytes){ 0 }, &e);
+	unaudited = sl_posterior_open(posterior_folders[2], (struct sl_bytes){ 0 }, &e);
 	assert_non_null(audited);
 	assert_non_null(unaudited);
 	assert_true(sl_posterior_has_weights(audited) && sl_posterior_flip_low(audited) > 0.5);
 	assert_true(sl_posterior_blind(audited, sl_text("coin")) && !sl_posterior_blind(audited, sl_text("mute")));
 	assert_false(sl_posterior_has_weights(unaudited));
-	sl_arena_release(&a);
 	return 0;
 }
 
-static int close_posteriors(void **unused)
+static int close_posteriors(void **state)
 {
-	struct sl_error e;
-
-	(void)unused;
 	sl_posterior_close(audited);
 	sl_posterior_close(unaudited);
-	return sl_folder_remove(folder, &e) ? 0 : -1;
+	return remove_posteriors(state);
 }
 
 static struct sl_rule_settings usual(const struct sl_posterior *p)
