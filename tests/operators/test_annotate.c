@@ -1,11 +1,5 @@
 /* annotate: whom it asks, what `nearest` answers, what goes to silver. */
-#include "make.h"
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdlib.h>
-
-#include <cmocka.h>
+#include "make_posterior.h"
 
 /* embed is there because a table needs a writer; retrieve finds the examples. */
 static const char yaml[] =
@@ -183,6 +177,58 @@ static void test_threshold(void **unused)
 	sl_trial_free(t);
 }
 
+/* With a posterior: asked only where the judge knows something and an answer would cross a threshold; his confidence is
+ * what gold says of him; where he is a coin he has no opinion, whoever asks. */
+static void test_posterior(void **unused)
+{
+	static const struct {
+		const char *rule, *domain;
+		double p_gold;
+		int64_t version; /* announced before */
+		const char *code;
+	} cases[] = {
+		{ "posterior", "clear", 0.6, 1, "chosen" },      { "posterior", "clear", 0.97, 1, "not_asked" },
+		{ "posterior", "clear", 0.001, 1, "not_asked" }, { "posterior", "mute", 0.6, 1, "not_asked" },
+		{ "posterior", "coin", 0.6, 1, "not_asked" },    { "posterior", "clear", 0.6, 0, "not_asked" },
+		{ "posterior", "clear", 0.35, 2, "chosen" },     { "posterior", "clear", NAN, 0, "chosen" },
+		{ "paper", "clear", 0.8, 1, "chosen" },          { "paper", "mute", 0.8, 1, "abstained" },
+		{ "paper", "mute", 0.8, 0, "chosen" },
+	};
+
+	(void)unused;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct sl_arena a = { 0 };
+		const char *const sets[] = { sl_arena_print(&a, "annotate.rule=%s", cases[i].rule),
+					     sl_arena_print(&a, "retrieve.rule=%s", cases[i].rule) };
+		struct sl_trial *t = sl_trial_new(yaml, sets, 2);
+		struct sl_pair p = sl_trial_pair(&a, "letter to neighbour", "polite thanks", "rude noise"), *out;
+		bool asked = strcmp(cases[i].code, "not_asked") != 0;
+
+		make_scores(&a, &p, cases[i].p_gold, NAN);
+		p.domain = sl_text(cases[i].domain);
+		assert_true(feed_gold(t, &a));
+		assert_true(sl_trial_feed(t, "pairs.unique", &p, 1));
+		if (strcmp(cases[i].rule, "posterior") == 0) {
+			assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_WAITS);
+			assert_non_null(strstr(t->error.text, "waiting for model 'posterior'"));
+		}
+		assert_true(make_announcement(t, "posterior", cases[i].version, posterior_folders[cases[i].version]));
+		assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+		out = find_pair(t, "pairs.judged", p.id, &a);
+		assert_non_null(out);
+		if (!has_code(out, cases[i].code))
+			fail_msg("case %zu: %.*s, expected %s", i, (int)out->trail[out->trail_count - 1].reason.size,
+				 (const char *)out->trail[out->trail_count - 1].reason.data, cases[i].code);
+		assert_int_equal(out->exemplar_count > 0, asked); /* retrieve asks the same question */
+		if (asked && cases[i].version && strcmp(cases[i].domain, "clear") == 0)
+			assert_true(fabs(out->judgement.votes[0].confidence - 0.85) < 0.03);
+		if (asked && cases[i].version && strcmp(cases[i].domain, "mute") == 0)
+			assert_true(fabs(out->judgement.votes[0].confidence - 0.5) < 0.03);
+		sl_arena_release(&a);
+		sl_trial_free(t);
+	}
+}
+
 static void test_torture(void **unused)
 {
 	static const char *const sets[] = { "inline=pairs.embedded,pairs.retrieved" };
@@ -206,11 +252,9 @@ static void test_torture(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_rows),
-		cmocka_unit_test(test_changed_gold),
-		cmocka_unit_test(test_threshold),
-		cmocka_unit_test(test_torture),
+		cmocka_unit_test(test_rows),      cmocka_unit_test(test_changed_gold), cmocka_unit_test(test_threshold),
+		cmocka_unit_test(test_posterior), cmocka_unit_test(test_torture),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_posteriors, remove_posteriors);
 }

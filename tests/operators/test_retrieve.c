@@ -99,9 +99,15 @@ static void test_when(void **unused)
 		double p_gold, p_best;
 		bool expected;
 	} cases[] = {
-		{ "retrieve.when=asked", 0.8, 0.3, true },  { "retrieve.when=asked", 0.8, 0.8, false },
-		{ "retrieve.when=asked", 0.2, 0.3, false }, { "retrieve.when=asked", 0.8, NAN, true },
-		{ "retrieve.flips=on", 0.2, 0.3, true },    { "retrieve.band=0.4", 0.8, 0.8, true },
+		{ "retrieve.per_source=other pass", 0.8, 0.3, true },
+		{ "retrieve.per_source=books pass", 0.8, 0.3, false },
+		{ "retrieve.per_source=books flips=on", 0.2, 0.3, true },
+		{ "retrieve.when=asked", 0.8, 0.3, true },
+		{ "retrieve.when=asked", 0.8, 0.8, false },
+		{ "retrieve.when=asked", 0.2, 0.3, false },
+		{ "retrieve.when=asked", 0.8, NAN, true },
+		{ "retrieve.flips=on", 0.2, 0.3, true },
+		{ "retrieve.band=0.4", 0.8, 0.8, true },
 		{ "retrieve.when=always", 0.8, 0.8, true },
 	};
 
@@ -113,6 +119,7 @@ static void test_when(void **unused)
 		struct sl_exemplar old = { .similarity = 0.5, .label = sl_text("chosen") };
 
 		make_scores(&a, &p, cases[i].p_gold, cases[i].p_best);
+		p.source = sl_text("books");
 		p.exemplars = &old; /* of an earlier pass: replaced or removed */
 		p.exemplar_count = 1;
 		assert_true(make_gold(t, &a, make_pair_in(&a, SL_SPLIT_TRAIN, "cooking", "x", "y"), "chosen", DIM));
