@@ -156,28 +156,62 @@ static double sign(double margin)
 	return (margin > 0) - (margin < 0);
 }
 
-static void print(struct result *x, const struct sl_figures *base, int draws)
+struct of_group {
+	struct sl_id group;
+	double sum; /* of what one model has right and the other not */
+	double count;
+};
+
+static int compare_groups(const void *a, const void *b)
 {
-	struct sl_figures better = { 0 };
-	struct sl_accuracy accuracy, difference;
-	struct sl_noise_item item = { 0 };
+	const struct of_group *x = a, *y = b;
+
+	return memcmp(x->group.b, y->group.b, sizeof x->group.b);
+}
+
+/* Accuracy of a less accuracy of b on the same pairs, and how far a 95 % interval goes to either side: normal, from the
+ * variance between groups (linearised ratio). */
+static double difference(const struct sl_figures *a, const struct sl_figures *b, double *reach)
+{
+	struct of_group *at = sl_calloc(a->count + 1, sizeof *at);
+	double sum = 0, squares = 0, groups = 0;
+
+	for (size_t i = 0; i < a->count; i++) {
+		at[i] = (struct of_group){ a->groups[i], (sign(a->margins[i]) - sign(b->margins[i])) / 2, 1 };
+		sum += at[i].sum;
+	}
+	qsort(at, a->count, sizeof *at, compare_groups);
+	for (size_t i = 0; i < a->count; groups++) {
+		struct of_group g = at[i++];
+
+		for (; i < a->count && sl_id_equal(at[i].group, g.group); i++) {
+			g.sum += at[i].sum;
+			g.count++;
+		}
+		g.sum -= g.count * sum / (double)a->count;
+		squares += g.sum * g.sum;
+	}
+	free(at);
+	*reach = groups > 1 ? 1.96 * sqrt(squares * groups / (groups - 1)) / (double)a->count : (double)NAN;
+	return sum / (double)a->count;
+}
+
+static void print(struct result *x, const struct result *base, int draws)
+{
+	struct sl_accuracy accuracy;
+	double less, reach;
 
 	printf("%-32s %7" PRId64, x->name, x->examples / draws);
-	if (x->failed) {
+	if (x->failed || !x->figures.count) {
 		puts("  too few pairs");
 		return;
 	}
-	for (size_t i = 0; i < base->count; i++) {
-		item.pair.group = base->groups[i];
-		sl_figures_add(&better, &item, sign(x->figures.margins[i]) - sign(base->margins[i]));
-	}
-	/* Half of what is better and what is worse, about one half: twice that is a difference of accuracies. */
-	difference = sl_figures_end(&better);
 	accuracy = sl_accuracy_clustered(x->figures.groups, x->figures.margins, x->figures.count);
 	sl_accuracy_print(&accuracy);
-	if (x->figures.margins != base->margins && x->figures.count == base->count)
-		printf("  %+.3f (%+.3f to %+.3f)", 2 * difference.value - 1, 2 * difference.low - 1,
-		       2 * difference.high - 1);
+	if (x != base && !base->failed) {
+		less = difference(&x->figures, &base->figures, &reach);
+		printf("  %+.3f (%+.3f to %+.3f)", less, less - reach, less + reach);
+	}
 	putchar('\n');
 }
 
@@ -224,7 +258,7 @@ void sl_noise_models(struct sl_noise *n, const struct sl_noise_run *runs, size_t
 		       "split\n\n%-32s %7s  %-22s  %s\n",
 		       draws, "trained on", "pairs", "accuracy", "against raw as it arrived");
 		for (size_t i = 0; i < count; i++)
-			print(&results[i], &results[0].figures, draws);
+			print(&results[i], &results[0], draws);
 		accuracy = sl_figures_end(&longest);
 		printf("%-32s %7s", "longest wins", "");
 		sl_accuracy_print(&accuracy);
