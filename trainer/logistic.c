@@ -42,8 +42,8 @@ static double away(const struct sl_logistic_options *o, const double *weights, s
 	return weights[N * block + i] - (block ? 0 : o->centre[i]);
 }
 
-static double objective(const struct sl_logistic_options *o, const struct sl_logistic_row *rows, size_t count,
-			const double *weights)
+double sl_logistic_objective(const struct sl_logistic_options *o, const struct sl_logistic_row *rows, size_t count,
+			     const double *weights)
 {
 	double sum = 0;
 
@@ -173,7 +173,7 @@ void sl_logistic_fit(const struct sl_logistic_options *o, const struct sl_logist
 	size_t numbers = (size_t)N * (1 + o->domain_count);
 	struct block *blocks = sl_malloc((1 + o->domain_count) * sizeof *blocks);
 	double *next = sl_malloc(numbers * sizeof *next);
-	double value = objective(o, rows, count, weights), largest = INFINITY;
+	double value = sl_logistic_objective(o, rows, count, weights), largest = INFINITY;
 
 	assert(o->l2_all > 0 && o->l2_domain > 0);
 	for (int step = 0; step < STEPS_MOST && largest > STEP_LEAST; step++) {
@@ -185,7 +185,7 @@ void sl_logistic_fit(const struct sl_logistic_options *o, const struct sl_logist
 		for (int halvings = 0; halvings < HALVINGS_MOST; halvings++, length /= 2) {
 			for (size_t n = 0; n < numbers; n++)
 				next[n] = weights[n] + length * blocks[n / N].step[n % N];
-			after = objective(o, rows, count, next);
+			after = sl_logistic_objective(o, rows, count, next);
 			if (after <= value)
 				break;
 		}

@@ -40,6 +40,10 @@ struct sl_logistic_options {
 void sl_logistic_fit(const struct sl_logistic_options *o, const struct sl_logistic_row *rows, size_t count,
 		     double *weights);
 
+/* What is minimised. */
+double sl_logistic_objective(const struct sl_logistic_options *o, const struct sl_logistic_row *rows, size_t count,
+			     const double *weights);
+
 /* logit P */
 double sl_logistic_logit(const double *weights, const double *x, uint32_t domain);
 

@@ -11,8 +11,8 @@
  * P is a logistic model on these with an intercept (how often arrived labels are right), each once for all and
  * once for the domain, L2-regularised, fitted on gold pairs that were sampled at random from the stream and whose
  * arrived label is known: the audited ones (DESIGN section 1). What is absent for a pair must not count as zero, so
- * there is one fit per set of witnesses: with and without best, with and without a judge. All are fitted on the
- * same rows. Pairs of split report are never used.
+ * there is one fit per set of witnesses: with and without gold, best, a judge. Each is fitted on the audited rows that
+ * have them all; where a set was never fitted, the witness too many is not heard. Pairs of split report are never used.
  *
  * Without enough audited pairs there are no weights; then, with a declared share n of wrong labels,
  *
@@ -61,10 +61,11 @@ struct sl_posterior_options {
 void sl_posterior_options_default(struct sl_posterior_options *o);
 
 /* Fit and write a version folder (which must not exist). Deterministic: rows (in order), options and seed. L2 is chosen
- * by cross-validation over groups. `extra_json` as in sl_train_linear; `report` receives the JSON object of the announcement
- * ("evidence": by domain, "flips", "reliability", "expected_precision", ...: documented in posterior.c). */
+ * by cross-validation over groups. `extra_json` as in sl_train_linear; `report` receives the JSON object of the
+ * announcement ("evidence": by domain, "flips", "reliability", "expected_precision", ...: see posterior_report.c). */
 bool sl_posterior_fit(const struct sl_posterior_options *o, const struct sl_evidence_rows *rows, const char *judge,
-		      const char *folder, const char *extra_json, struct sl_buf *report, struct sl_error *e) SL_MUST_CHECK;
+		      const char *folder, const char *extra_json, struct sl_buf *report,
+		      struct sl_error *e) SL_MUST_CHECK;
 
 /* Like sl_model_open: SL_WAIT for what is missing or has a wrong hash, SL_STOP for what is malformed. */
 struct sl_posterior *sl_posterior_open(const char *folder, struct sl_bytes sha256, struct sl_error *e) SL_MUST_CHECK;
