@@ -1,6 +1,7 @@
 /* test_training.c -- when models are trained, on what, and what becomes of the versions: triggers, the prefix
  * of the topics, adoption after a crash, candidates, promotion and rollback, the absent model. On a
  * real folder (models are files), stepped by hand; no threads, no waiting. */
+#include "schemas/json.h"
 #include "tests/trial.h"
 #include "topology/base/file.h"
 #include "topology/engine.h"
@@ -21,7 +22,8 @@
 	"topology: t\npartitions: 2\nmetrics: off\nstream: { durability: os }\ningest: { to: raw, ties: ties }\n"      \
 	"steps:\n"                                                                                                     \
 	"  - { name: embed, from: raw, to: { embedded: e, gold: g } }\n"                                               \
-	"  - name: filter\n    from: e\n    rule: paper\n    tables: { models: models }\n    to: { curated: c, flipped: f, undecided: u, discarded: d }\n"              \
+	"  - name: filter\n    from: e\n    rule: paper\n    tables: { models: models }\n    to: { curated: c, "       \
+	"flipped: f, undecided: u, discarded: d }\n"                                                                   \
 	"trainers:\n"                                                                                                  \
 	"  - { name: gold, from: g, gold: g, errors: errors, min_pairs: 30, every_pairs: 20, interval: 0, epochs: "    \
 	"2,\n"                                                                                                         \
@@ -403,6 +405,116 @@ static void test_candidate(void **state)
 	assert_model(1, 0, 2, "further back");
 }
 
+/* A member of what the last announcement remembers, "uses" or "asked.version". */
+static double remembered(const char *path)
+{
+	struct sl_model_record m = { 0 };
+	struct sl_arena a = { 0 };
+	json_t *report;
+	double value;
+
+	assert_true(sl_training_latest(t->rt, "gold", &a, &m));
+	report = json_loadb(m.report.data, m.report.size, 0, NULL);
+	assert_non_null(report);
+	value = json_number_value(sl_json_at(json_object_get(report, "promotion"), path));
+	json_decref(report);
+	sl_arena_release(&a);
+	return value;
+}
+
+static void assert_remembered(int64_t draw, int64_t uses, int64_t gold, int64_t best, int64_t tries)
+{
+	assert_int_equal(remembered("draw"), draw);
+	assert_int_equal(remembered("uses"), uses);
+	assert_int_equal(remembered("gold"), gold);
+	assert_int_equal(remembered("best"), best);
+	assert_int_equal(remembered("tries"), tries);
+}
+
+static void train_now(void)
+{
+	struct sl_error e = { 0 };
+
+	if (!sl_runtime_train(t->rt, "gold", "test", NULL, &e))
+		fail_msg("%s", e.text);
+}
+
+/* The draw of select, its uses, the best version and the tries follow from the table alone. */
+static void test_remembered(void **state)
+{
+	struct sl_error e = { 0 };
+	char path[128];
+	size_t at;
+
+	(void)state;
+	begin(NULL, 0);
+	at = feed(0, 20, SL_SPLIT_SELECT, false);
+	at = feed(at, 40, SL_SPLIT_TRAIN, false);
+	assert_true(due());
+	assert_remembered(0, 0, 0, 1, 0);
+	train_now(); /* the same once more */
+	assert_model(2, 0, 1, "test; 1.0000 on select, +0.0000 [+0.0000, +0.0000] to the champion");
+	assert_remembered(0, 1, 20, 1, 1);
+	assert_int_equal(remembered("asked.version"), 2);
+	assert_int_equal(remembered("asked.pairs"), 20);
+	assert_true(remembered("asked.best.value") == 1);
+	again();
+	train_now();
+	assert_model(3, 0, 2, "test; ");
+	assert_remembered(0, 2, 20, 1, 2);
+	/* new gold in train is no new select, but more than twice the examples are a new start; a version that fails is
+	 * remembered with the champion */
+	at = feed(at, 100, SL_SPLIT_TRAIN, true);
+	assert_true(due());
+	assert_model(3, 4, 2, "candidate 4 not promoted: ");
+	assert_remembered(0, 3, 20, 1, 1);
+	assert_int_equal(remembered("examples"), 140);
+	assert_int_equal(remembered("asked.version"), 4);
+	assert_true(remembered("asked.difference.high") < 0);
+	/* new gold in select is a new draw */
+	feed(at, 20, SL_SPLIT_SELECT, false);
+	assert_true(due());
+	assert_remembered(1, 1, 40, 1, 2);
+	train_now();
+	assert_remembered(1, 2, 40, 1, 3);
+	/* a person's word */
+	assert_true(sl_runtime_promote(t->rt, "gold", 4, "I know better", &e));
+	assert_remembered(1, 2, 40, 4, 0);
+	again();
+	train_now();
+	assert_remembered(1, 3, 40, 4, 1);
+	/* the best version's folder is gone: the champion has to do */
+	assert_true(sl_runtime_promote(t->rt, "gold", 1, "the first", &e));
+	train_now();
+	assert_int_equal(remembered("best"), 1);
+	snprintf(path, sizeof path, "%s/models/gold/1", folder);
+	assert_true(sl_folder_remove(path, &e));
+	train_now(); /* and here the champion too: the newest wins */
+	assert_model(9, 0, 1, "test");
+	assert_int_equal(remembered("best"), 9);
+}
+
+/* From 400 pairs of select on, half of its groups are asked. */
+static void test_drawn_half(void **state)
+{
+	double pairs;
+	size_t at;
+
+	(void)state;
+	begin(NULL, 0);
+	at = feed(0, 400, SL_SPLIT_SELECT, false);
+	at = feed(at, 60, SL_SPLIT_TRAIN, false);
+	assert_true(due());
+	train_now();
+	pairs = remembered("asked.pairs");
+	assert_in_range(pairs, 150, 250);
+	assert_int_equal(remembered("gold"), 400);
+	feed(at, 1, SL_SPLIT_SELECT, false);
+	train_now(); /* the other half */
+	assert_remembered(1, 1, 401, 1, 2);
+	assert_in_range(remembered("asked.pairs"), 400 - pairs, 401 - pairs);
+}
+
 static void test_absent(void **state)
 {
 	static const char *const sets[] = { "filter.without_gold=pass" };
@@ -455,9 +567,10 @@ static void test_no_folds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_triggers),  TEST(test_interval), TEST(test_refusals),          TEST(test_offsets),
-		TEST(test_prefix),    TEST(test_errors),   TEST(test_adopted),           TEST(test_adopted_damaged),
-		TEST(test_candidate), TEST(test_absent),   TEST(test_stop_without_gold), TEST(test_no_folds),
+		TEST(test_triggers),   TEST(test_interval),   TEST(test_refusals),          TEST(test_offsets),
+		TEST(test_prefix),     TEST(test_errors),     TEST(test_adopted),           TEST(test_adopted_damaged),
+		TEST(test_candidate),  TEST(test_absent),     TEST(test_stop_without_gold), TEST(test_no_folds),
+		TEST(test_remembered), TEST(test_drawn_half),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
