@@ -7,6 +7,7 @@
 #include "topology/base/file.h"
 #include "topology/topology.h"
 #include "trainer/train.h"
+#include "trainer/posterior.h"
 
 #include <jansson.h>
 
@@ -77,7 +78,7 @@ static void test_kafka(void **state)
 		"  meta    dev.curate.meta, ",
 		"group dev.curate.dedupe\n",
 		"  kafka  changelog dev.curate.dedupe.changelog, transactional.id dev.curate.dedupe.<uuid>.<member>\n",
-		"curate.yaml:19:15, not used: stream.kind is kafka by --set\n",
+		"curate.yaml:21:15, not used: stream.kind is kafka by --set\n",
 	};
 	struct sl_topology *t = curate(sets, 3);
 	struct sl_buf plan = { 0 };
@@ -139,17 +140,60 @@ static void test_follow(void **state)
 	sl_topology_free(t);
 }
 
+/* skywork.yaml is curate.yaml with the rule of the paper, and nothing else. */
+static void test_skywork(void **state)
+{
+	struct sl_error e = { 0 };
+	struct sl_topology *ours = curate(NULL, 0), *paper = sl_topology_load("topology/skywork.yaml", NULL, 0, &e);
+
+	(void)state;
+	if (!paper)
+		fail_msg("%s", e.text);
+	assert_int_equal(paper->step_count, ours->step_count);
+	for (size_t i = 0; i < ours->step_count; i++) {
+		const struct sl_step *s = &ours->steps[i];
+
+		assert_string_equal(paper->steps[i].name, s->name);
+		for (size_t k = 0; k < s->setting_count; k++) {
+			const char *name = s->settings[k].name, *value = s->settings[k].value;
+			const char *other = setting(paper, s->name, name);
+
+			assert_non_null(other);
+			if (strcmp(name, "rule") == 0) {
+				assert_string_equal(value, "posterior");
+				assert_string_equal(other, "paper");
+			} else if (strcmp(name, "flips") == 0) {
+				assert_string_equal(value, "off");
+				assert_string_equal(other, "on");
+			} else if (strcmp(value, other) != 0) {
+				fail_msg("step '%s': '%s' is '%s' and '%s'", s->name, name, value, other);
+			}
+		}
+	}
+	assert_int_equal(paper->topic_count, ours->topic_count);
+	assert_int_equal(paper->trainer_count, ours->trainer_count);
+	sl_topology_free(paper);
+	sl_topology_free(ours);
+}
+
 /* The file's defaults are the library's. */
 static void test_trainer_defaults(void **state)
 {
 	struct sl_topology *t = curate(NULL, 0);
+	struct sl_posterior_options posterior;
 	struct sl_train_options o;
 
 	(void)state;
 	sl_train_options_default(&o);
+	sl_posterior_options_default(&posterior);
 	for (size_t i = 0; i < t->trainer_count; i++) {
 		const struct sl_trainer_def *d = &t->trainers[i];
 
+		if (strcmp(d->name, "posterior") == 0) {
+			assert_int_equal(d->seed, posterior.seed);
+			assert_int_equal(d->min_pairs, posterior.least_audited);
+			continue;
+		}
 		assert_int_equal(d->seed, o.seed);
 		assert_int_equal(d->epochs, o.epochs);
 		assert_int_equal(d->columns_log2, o.columns_log2);
@@ -181,8 +225,9 @@ static int write_golden(void)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_golden), cmocka_unit_test(test_json),   cmocka_unit_test(test_kafka),
-		cmocka_unit_test(test_inline), cmocka_unit_test(test_follow), cmocka_unit_test(test_trainer_defaults),
+		cmocka_unit_test(test_golden),           cmocka_unit_test(test_json),   cmocka_unit_test(test_kafka),
+		cmocka_unit_test(test_inline),           cmocka_unit_test(test_follow), cmocka_unit_test(test_skywork),
+		cmocka_unit_test(test_trainer_defaults),
 	};
 
 	if (argc == 2 && strcmp(argv[1], "--write") == 0)

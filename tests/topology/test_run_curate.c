@@ -44,12 +44,12 @@ static const char yaml[] =
 	"  - name: filter\n"
 	"    from: pairs.judged\n"
 	"    tables: { models: models }\n"
-	"    rule: paper\n"
 	"    to: { curated: pairs.curated, flipped: pairs.flipped, undecided: pairs.undecided, discarded: "
 	"pairs.discarded }\n"
 	"trainers:\n"
 	"  - { name: gold, from: pairs.gold, errors: gold.errors, min_pairs: 20, columns_log2: 12, epochs: 1 }\n"
 	"  - { name: best, from: pairs.silver, min_pairs: 20, columns_log2: 12, epochs: 1 }\n"
+	"  - { name: posterior, from: pairs.gold, min_pairs: 30, every_pairs: 50 }\n"
 	"  - { name: final, from: [pairs.curated, pairs.flipped], min_pairs: 20, columns_log2: 12, epochs: 1 }\n";
 
 struct world {
