@@ -48,15 +48,18 @@ static void copy_partition(rd_kafka_t *rk, rd_kafka_queue_t *queue, const char *
 	rd_kafka_topic_partition_list_t *at = rd_kafka_topic_partition_list_new(1);
 	rd_kafka_message_t *batch[BATCH];
 	struct sl_writes w = { 0 };
+	int64_t start, stop;
 	bool end = false;
 
+	/* or librdkafka looks for the leader at its next round, up to a second later */
+	need_ok(rd_kafka_query_watermark_offsets(rk, topic, partition, &start, &stop, 10000), "find a partition");
 	rd_kafka_topic_partition_list_add(at, topic, partition)->offset = RD_KAFKA_OFFSET_BEGINNING;
 	need_ok(rd_kafka_assign(rk, at), "assign a partition");
 	while (!end) {
 		ssize_t n = rd_kafka_consume_batch_queue(queue, 0, batch, BATCH);
 
 		if (n == 0) /* a full batch would be waited for */
-			n = rd_kafka_consume_batch_queue(queue, 1000, batch, 1);
+			n = rd_kafka_consume_batch_queue(queue, 20, batch, 1);
 		for (ssize_t i = 0; i < n; i++) {
 			rd_kafka_message_t *m = batch[i];
 			struct sl_bytes key = { m->key, m->key_len }, value = { m->payload, m->len };
