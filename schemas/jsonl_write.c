@@ -329,7 +329,7 @@ void sl_jsonl_write(const struct sl_pair *p, enum sl_format format, struct sl_bu
 			text(&o, "sample", sl_text("random"));
 		}
 		number(&o, "margin", p->margin);
-		if (p->decision.present)
+		if (p->decision.present && format != SL_FORMAT_SAMPLE) /* who verifies shall not know */
 			number(&o, "p_label", p->label_flipped ? 1 - p->decision.p_label : p->decision.p_label);
 		json(&o, "meta", p->meta);
 	}

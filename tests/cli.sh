@@ -78,7 +78,7 @@ run 0 --version; says "sluice " out
 run 2; says "usage: sluice COMMAND" err
 run 2 frobnicate; says "unknown command 'frobnicate'" err
 run 2 ingset; says "did you mean 'ingest'" err
-for command in ingest run export status explain replay train models plan; do
+for command in ingest run export status explain replay gold train models plan; do
 	run 0 "$command" --help; says "usage: sluice $command" out; says "--topology" out
 	run 2 "$command" --nonsense; says "unknown option '--nonsense'" err
 done
@@ -90,6 +90,12 @@ run 2 export "${topology[@]}"; says "needs --topic" err
 run 2 export "${topology[@]}" --topic pairs.curatd; says "did you mean 'pairs.curated'" err
 run 2 export "${topology[@]}" --topic pairs.curated --format xml; says "unknown format 'xml'" err
 run 2 explain "${topology[@]}" xyz; says "explain wants an id" err
+run 2 gold "${topology[@]}" smple; says "expected sample or wrong" err
+run 2 gold "${topology[@]}" sample; says "needs a number of pairs" err
+run 2 gold "${topology[@]}" wrong none; says "the number of pairs is 1 to" err
+run 2 gold "${topology[@]}" sample 9 --from pairs.curatd; says "did you mean 'pairs.curated'" err
+run 2 gold "${topology[@]}" sample 9 --json; says "-o FILE" err
+run 2 gold "${topology[@]}" wrong --seed 3; says "belong to gold sample" err
 run 2 models "${topology[@]}" lst; says "expected list, promote or rollback" err
 run 2 train "${topology[@]}" silver; says "trains no model 'silver'" err
 run 2 replay "${topology[@]}" --topic pairs.raw --into ddupe; says "did you mean 'dedupe'" err
@@ -173,6 +179,24 @@ until_true all_deduped
 run 0 export "${topology[@]}" --topic pairs.raw --where source=late; says "20 records" err
 run 0 explain "${topology[@]}" "$id"; says "dedupe" out
 run 0 models "${topology[@]}" list; says "gold" out
+
+echo "-- a sample for people, and back"
+run 0 gold "${topology[@]}" sample 8 -o "$work/sample.jsonl" --json; says "8 of" err; says '"sampled": 8' out
+run 0 gold "${topology[@]}" sample 3
+cmp -s <(head -3 "$work/sample.jsonl") "$work/out" || { echo "FAILED: a larger sample does not contain the smaller one"; failures=$((failures + 1)); }
+run 0 gold "${topology[@]}" sample 3 --seed 7
+! cmp -s <(head -3 "$work/sample.jsonl") "$work/out" || { echo "FAILED: another seed, the same sample"; failures=$((failures + 1)); }
+sed -i -e '1s/"sample":/"verdict":"rejected",&/' -e '2s/"sample":/"verdict":"tie",&/' \
+	-e '3s/"chosen":\(.*\),"rejected":\(.*\),"source"/"chosen":\2,"rejected":\1,"source"/' "$work/sample.jsonl"
+run 0 ingest "${topology[@]}" --gold "$work/sample.jsonl"; says "8 lines, 7 pairs, 1 ties" out
+verified() { "$sluice" export "${topology[@]}" --topic pairs.gold --format full 2>/dev/null >"$work/gold.jsonl"; [ "$(wc -l <"$work/gold.jsonl")" -eq 7 ]; }
+until_true verified
+[ "$(grep -c '"sample":"random","label_arrived":"same"' "$work/gold.jsonl")" -eq 5 ] &&
+	[ "$(grep -c '"sample":"random","label_arrived":"swapped"' "$work/gold.jsonl")" -eq 2 ] ||
+	{ echo "FAILED: the sample did not learn how its labels arrived"; failures=$((failures + 1)); }
+run 0 gold "${topology[@]}" sample 1000
+! grep -qFf <(grep -o '^{"prompt":[^]]*]' "$work/sample.jsonl") "$work/out" || { echo "FAILED: what is gold is drawn again"; failures=$((failures + 1)); }
+run 0 gold "${topology[@]}" wrong; says "no decided pair" err
 run 1 models "${topology[@]}" promote gold 9; says "gold" err
 run 0 replay "${topology[@]}" --topic dead.ingest --into dedupe; says "0 records" out
 sed 's/^topology: curate/topology: other/' topology/curate.yaml >"$work/other.yaml"
@@ -192,7 +216,7 @@ kill -9 "$owner"
 { wait "$owner"; } 2>/dev/null
 owner=
 run 0 status "${topology[@]}"; says "not running" out
-run 0 export "${topology[@]}" --topic pairs.raw; says "352 records" err
+run 0 export "${topology[@]}" --topic pairs.raw; says "359 records" err
 
 echo "-- until idle"
 run 1 run "${topology[@]}" "${quiet[@]}" --until-idle; says "gold" err

@@ -1,14 +1,11 @@
 /* cmd_export.c -- `sluice export`: a topic as a file.
  *
- * Topics with decisions are changelogs: a decision may be taken again, and a tombstone
- * retracts one. So there are two walks over the same records: the first notes which
- * record of each id counts, the second writes those, in topic order. Tables count by
- * key in the same way. Everything else is written as it stands, copies included. */
+ * Of a topic with decisions, or a table, the latest record of each id is written
+ * (topic_pairs.h). A dead letter is written as what it was, whether it is a pair or not. */
 #include "commands.h"
 
-#include "../schemas/codec.h"
 #include "../schemas/jsonl.h"
-#include "topic_walk.h"
+#include "topic_pairs.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -40,128 +37,20 @@ static const struct sl_arg args[] = {
 
 static const char *const where_keys[] = { "source", "domain", "step", "code", NULL };
 
-/* -- Which record of an id counts ----------------------------------------------------- */
-
-struct latest {
-	struct sl_id id; /* zero: an empty slot */
-	int64_t revision, offset;
-	int32_t partition;
-	bool retracted;
-};
-
-struct latest_index {
-	struct latest *slots; /* open addressing, at most half full */
-	size_t capacity, count;
-};
-
-static struct latest *find_slot(const struct latest_index *x, struct sl_id id)
-{
-	size_t mask = x->capacity - 1, at = (size_t)sl_get_le64(id.b) & mask;
-
-	while (!sl_id_none(x->slots[at].id) && !sl_id_equal(x->slots[at].id, id))
-		at = (at + 1) & mask;
-	return &x->slots[at];
-}
-
-static void note(struct latest_index *x, const struct latest *l)
-{
-	struct latest *slot;
-
-	if (2 * x->count >= x->capacity) {
-		struct latest_index wider = { .capacity = x->capacity ? 2 * x->capacity : 1024, .count = x->count };
-
-		wider.slots = sl_calloc(wider.capacity, sizeof *wider.slots);
-		for (size_t i = 0; i < x->capacity; i++)
-			if (!sl_id_none(x->slots[i].id))
-				*find_slot(&wider, x->slots[i].id) = x->slots[i];
-		free(x->slots);
-		*x = wider;
-	}
-	slot = find_slot(x, l->id);
-	if (sl_id_none(slot->id))
-		x->count++;
-	else if (!l->retracted && l->revision < slot->revision)
-		return;
-	*slot = *l;
-}
-
 /* -- Export --------------------------------------------------------------------------- */
 
 struct export
 {
 	const struct export_args *args;
-	const struct sl_topic *topic;
-	struct sl_topic_walk walk;
-	struct latest_index index;
+	struct sl_topic_pairs pairs;
 	struct sl_where where;
 	enum sl_format format;
 	bool dead; /* a topic of dead letters */
 	FILE *out;
 	struct sl_container *container;
-	struct sl_arena arena;
 	struct sl_buf line;
 	int64_t written;
 };
-
-static bool malformed(const struct export *x, const struct sl_record *r, struct sl_error *e)
-{
-	return sl_error_in(e, "topic '%s' partition %d offset %" PRId64, x->topic->name, x->walk.partition, r->offset);
-}
-
-/* The id under which a record replaces others; none: it stands for itself. Keys of
- * tables and tombstones are ids already or are hashed to one. */
-static struct sl_id identity(const struct export *x, const struct sl_record *r, const struct sl_pair *p)
-{
-	struct sl_id id = { { 0 } };
-
-	if (r->value.data && !x->topic->compacted)
-		return p->decision.present ? p->id : id;
-	if (r->key.size == sizeof id.b) {
-		memcpy(id.b, r->key.data, sizeof id.b);
-		return id;
-	}
-	return sl_hash128(r->key.data, r->key.size);
-}
-
-static bool decode(struct export *x, const struct sl_record *r, struct sl_pair *p, struct sl_error *e)
-{
-	sl_arena_clear(&x->arena);
-	sl_pair_init(p);
-	if (!r->value.data || sl_pair_decode(r->value, &x->arena, p, e))
-		return true;
-	return malformed(x, r, e);
-}
-
-static bool index_topic(struct export *x, struct sl_error *e)
-{
-	struct sl_record r;
-
-	while (sl_topic_walk_next(&x->walk, &r, e)) {
-		struct latest l = { .offset = r.offset, .partition = x->walk.partition, .retracted = !r.value.data };
-		struct sl_pair p;
-
-		if (!decode(x, &r, &p, e))
-			return false;
-		l.id = identity(x, &r, &p);
-		l.revision = p.decision.revision;
-		if (!sl_id_none(l.id))
-			note(&x->index, &l);
-	}
-	return e->verdict == SL_OK;
-}
-
-static bool counts(const struct export *x, const struct sl_record *r, const struct sl_pair *p)
-{
-	struct sl_id id = identity(x, r, p);
-	const struct latest *l;
-
-	if (!r->value.data)
-		return false;
-	if (sl_id_none(id) || x->index.capacity == 0)
-		return true;
-	l = find_slot(&x->index, id);
-	return l->partition == x->walk.partition && l->offset == r->offset;
-}
 
 static void set_header(json_t *to, const char *name, const struct sl_record *r, const char *header)
 {
@@ -235,30 +124,34 @@ static bool write_record(struct export *x, const struct sl_record *r, const stru
 	return sl_error_errno(e, SL_STOP, "cannot write");
 }
 
+/* A dead letter may hold anything; *pair is what it holds, or has its source only and *whole is NULL. */
+static bool next_dead(struct export *x, struct sl_record *r, struct sl_pair *pair, const struct sl_pair **whole,
+		      struct sl_error *e)
+{
+	struct sl_error not_a_pair;
+
+	if (!sl_topic_walk_next(&x->pairs.walk, r, e))
+		return false;
+	sl_arena_clear(&x->pairs.arena);
+	sl_pair_init(pair);
+	*whole = pair;
+	if (!sl_pair_decode(r->value, &x->pairs.arena, pair, &not_a_pair)) {
+		sl_pair_init(pair);
+		pair->source = sl_header_find(r->headers, "sluice.source");
+		*whole = NULL;
+	}
+	return true;
+}
+
 static bool write_topic(struct export *x, struct sl_error *e)
 {
 	struct sl_record r;
+	struct sl_pair p;
+	const struct sl_pair *pair = &p;
 
-	while (sl_topic_walk_next(&x->walk, &r, e)) {
-		struct sl_pair p;
-		struct sl_error not_a_pair;
-		const struct sl_pair *pair = &p;
-
+	while (x->dead ? next_dead(x, &r, &p, &pair, e) : sl_topic_pairs_next(&x->pairs, &r, &p, e)) {
 		if (x->args->limit && x->written >= x->args->limit)
 			return true;
-		if (x->dead) {
-			sl_arena_clear(&x->arena);
-			sl_pair_init(&p);
-			if (!sl_pair_decode(r.value, &x->arena, &p, &not_a_pair)) {
-				sl_pair_init(&p);
-				p.source = sl_header_find(r.headers, "sluice.source");
-				pair = NULL;
-			}
-		} else if (!decode(x, &r, &p, e)) {
-			return false;
-		} else if (!counts(x, &r, &p)) {
-			continue;
-		}
 		if (!sl_where_holds(&x->where, &p, &r))
 			continue;
 		if (!write_record(x, &r, pair, e))
@@ -324,23 +217,17 @@ static int export_topic(const struct export_args *a, struct sl_session *s, struc
 
 	if (topic < 0)
 		return SL_EXIT_USAGE;
-	x->topic = &s->topology->topics[topic];
 	x->dead = topic == s->topology->dead_ingest;
 	for (size_t i = 0; i < s->topology->step_count; i++)
 		x->dead |= s->topology->steps[i].dead == topic;
-	if (x->topic->inlined)
+	if (s->topology->topics[topic].inlined)
 		return sl_command_usage("topic '%s' is inline: nothing is stored between its two steps", a->topic);
 	if (topic == s->topology->models)
 		return sl_command_usage("topic '%s' holds models: see `sluice models list --json`", a->topic);
 	if (avro && x->dead)
 		return sl_command_usage("dead letters are not all pairs: export '%s' without --format avro", a->topic);
-	sl_topic_walk_open(&x->walk, s->client, s->topology, topic);
-	done = x->dead || index_topic(x, &e);
-	sl_topic_walk_rewind(&x->walk);
-	if (done && a->output)
-		done = to_file(x, a->output, avro, &e);
-	else if (done)
-		done = write_topic(x, &e);
+	sl_topic_pairs_open(&x->pairs, s->client, s->topology, topic);
+	done = a->output ? to_file(x, a->output, avro, &e) : write_topic(x, &e);
 	if (!done)
 		code = sl_command_failed(&e);
 	else if (!a->output)
@@ -348,7 +235,7 @@ static int export_topic(const struct export_args *a, struct sl_session *s, struc
 	if (code == SL_EXIT_OK)
 		fprintf(stderr, "sluice: %" PRId64 " records of '%s'%s%s\n", x->written, a->topic,
 			a->output ? " in " : "", a->output ? a->output : "");
-	sl_topic_walk_close(&x->walk);
+	sl_topic_pairs_close(&x->pairs);
 	return code;
 }
 
@@ -381,8 +268,6 @@ static int run(void *self, const struct sl_texts *words)
 	if (code == SL_EXIT_OK)
 		code = export_topic(a, &s, &x, avro);
 	sl_command_close(&s);
-	free(x.index.slots);
-	sl_arena_release(&x.arena);
 	sl_buf_release(&x.line);
 	return code;
 }
