@@ -11,6 +11,20 @@
 /* Bounds the scratch of one sgemm: 16 MiB, or one query against all rows. */
 enum { SIMILARITIES_MAX = 1 << 22, QUERIES_MAX = 128 };
 
+bool sl_cosine_usable(struct sl_bytes vector)
+{
+	if (vector.size == 0 || vector.size % sizeof(float))
+		return false;
+	for (size_t i = 0; i < vector.size; i += sizeof(float)) {
+		float x;
+
+		memcpy(&x, (const uint8_t *)vector.data + i, sizeof x);
+		if (!isfinite(x))
+			return false;
+	}
+	return true;
+}
+
 void *sl_cosine_put(struct sl_cosine *c, struct sl_id id, struct sl_id group, const void *vector, void *payload)
 {
 	uint32_t row;

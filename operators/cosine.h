@@ -14,6 +14,7 @@
 #define SL_COSINE_H
 
 #include "../topology/base/arena.h"
+#include "../topology/base/bytes.h"
 #include "id_map.h"
 
 #define SL_COSINE_SLACK 1e-4f
@@ -44,6 +45,9 @@ struct sl_cosine_query {
 	struct sl_cosine_hit hits[SL_COSINE_K_MAX]; /* best first */
 	size_t hit_count;
 };
+
+/* A vector that can be compared: whole numbers of float32, at least one, all finite. */
+bool sl_cosine_usable(struct sl_bytes vector);
 
 /* A row is added or replaced; returns the payload it replaces, NULL for none.
  * `vector` need not be aligned. */

@@ -16,7 +16,6 @@
 
 #include <assert.h>
 #include <cblas.h>
-#include <math.h>
 #include <stdlib.h>
 
 enum { RETRIEVED };
@@ -94,21 +93,6 @@ static struct example *example_new(const struct sl_pair *p)
 	return e;
 }
 
-/* A vector that can be compared: whole numbers of float32, all finite. */
-static bool usable(struct sl_bytes vector)
-{
-	if (vector.size == 0 || vector.size % sizeof(float))
-		return false;
-	for (size_t i = 0; i < vector.size; i += sizeof(float)) {
-		float x;
-
-		memcpy(&x, (const uint8_t *)vector.data + i, sizeof x);
-		if (!isfinite(x))
-			return false;
-	}
-	return true;
-}
-
 static enum sl_verdict add(struct sl_task *task, struct retrieve *r, const struct sl_pair *p)
 {
 	size_t dim = p->vectors.context.size / sizeof(float);
@@ -118,7 +102,7 @@ static enum sl_verdict add(struct sl_task *task, struct retrieve *r, const struc
 		free(sl_cosine_remove(&r->index, p->id));
 		return SL_OK;
 	}
-	if (!usable(p->vectors.context)) {
+	if (!sl_cosine_usable(p->vectors.context)) {
 		free(sl_cosine_remove(&r->index, p->id));
 		if (r->empty_count++ == 0)
 			sl_note(task, "gold pair '%s' has no usable context vector and is no example for others",

@@ -41,17 +41,7 @@ static bool has_vector(const struct gather *g, const struct sl_pair *p)
 {
 	struct sl_bytes vector = p->vectors.context;
 
-	if (vector.size == 0 || vector.size % sizeof(float) ||
-	    (g->index.dim && vector.size != g->index.dim * sizeof(float)))
-		return false;
-	for (size_t i = 0; i < vector.size; i += sizeof(float)) {
-		float x;
-
-		memcpy(&x, (const uint8_t *)vector.data + i, sizeof x);
-		if (!isfinite(x))
-			return false;
-	}
-	return true;
+	return sl_cosine_usable(vector) && (g->index.dim == 0 || vector.size == g->index.dim * sizeof(float));
 }
 
 static void learn(struct gather *g, const struct sl_pair *p)
