@@ -15,6 +15,7 @@
 
 #include "../operators/nearest.h"
 #include "../trainer/registry.h"
+#include "base/log.h"
 #include "evidence.h"
 #include "prefix.h"
 
@@ -376,6 +377,10 @@ bool sl_posterior_due(struct sl_runtime *rt, const struct sl_trainer_def *def, s
 	if (done && reason[0]) {
 		done = fit(rt, def, s, &c, reason, NULL, e);
 		*trained |= done;
+		if (!done && e->verdict == SL_WAIT) { /* a champion's files: who scores with it waits for them too */
+			sl_log(SL_LOG_WARN, NULL, "%s", e->text);
+			done = true;
+		}
 	}
 	sl_arena_release(&c.texts);
 	return done;
