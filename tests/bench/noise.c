@@ -151,6 +151,58 @@ static void print_witnesses(const struct sl_noise *n, const struct sl_noise_run 
 	each_domain(n, r, put_witnesses);
 }
 
+struct ranked {
+	double p;
+	size_t item;
+};
+
+static int compare_ranked(const void *a, const void *b)
+{
+	const struct ranked *x = a, *y = b;
+
+	return x->p != y->p ? (x->p < y->p) - (x->p > y->p) : (x->item > y->item) - (x->item < y->item);
+}
+
+/* Rules that keep more or less are compared here: how right are as many pairs, the most certain by P first? */
+static void print_frontier(const struct sl_noise *n, const struct sl_noise_run *runs, size_t count)
+{
+	static const double retentions[] = { 0.2, 0.3, 0.43, 0.55, 0.64, 0.8 };
+
+	printf("\nprecision of as many pairs, by P (under rule paper: of the gold model)\n\n%-20s", "retention");
+	for (size_t i = 0; i < sizeof retentions / sizeof *retentions; i++)
+		printf("  %-22.2f", retentions[i]);
+	putchar('\n');
+	for (size_t k = 0; k < count; k++) {
+		if (runs[k].repeated)
+			continue;
+
+		struct ranked *at = sl_calloc(n->item_count + 1, sizeof *at);
+		size_t known = 0, decided = 0;
+
+		for (size_t i = 0; i < n->item_count; i++) {
+			const struct sl_noise_said *s = &runs[k].said[i];
+
+			decided += s->place != SL_PLACE_NONE;
+			if (s->place != SL_PLACE_NONE && !isnan(s->p_label))
+				at[known++] = (struct ranked){ s->p_label, i };
+		}
+		qsort(at, known, sizeof *at, compare_ranked);
+		printf("%-20s", runs[k].name);
+		for (size_t i = 0; i < sizeof retentions / sizeof *retentions; i++) {
+			size_t most = (size_t)(retentions[i] * (double)decided);
+			struct sl_figures f = { 0 };
+			struct sl_accuracy right;
+
+			for (size_t j = 0; most <= known && j < most; j++)
+				sl_figures_add(&f, &n->items[at[j].item], n->items[at[j].item].label);
+			right = sl_figures_end(&f);
+			sl_accuracy_print(&right);
+		}
+		putchar('\n');
+		free(at);
+	}
+}
+
 /* Mean P over the kept, and how many of them are right. */
 static void print_promises(const struct sl_noise *n, const struct sl_noise_run *runs, size_t count)
 {
@@ -159,11 +211,14 @@ static void print_promises(const struct sl_noise *n, const struct sl_noise_run *
 	       "- expected", "- keep");
 	for (size_t k = 0; k < count; k++) {
 		const struct sl_noise_run *r = &runs[k];
-		struct sl_accuracy raw = precision(n, r, ALL, SL_PLACE_NONE),
-				   kept = precision(n, r, ALL, SL_PLACE_CURATED);
+		struct sl_accuracy raw, kept;
 		double sum = 0;
 		size_t known = 0;
 
+		if (isnan(r->keep)) /* a rule that promises nothing */
+			continue;
+		raw = precision(n, r, ALL, SL_PLACE_NONE);
+		kept = precision(n, r, ALL, SL_PLACE_CURATED);
 		for (size_t i = 0; i < n->item_count; i++)
 			if (r->said[i].place == SL_PLACE_CURATED && !isnan(r->said[i].p_label)) {
 				sum += r->said[i].p_label;
@@ -172,10 +227,7 @@ static void print_promises(const struct sl_noise *n, const struct sl_noise_run *
 		printf("%-20s %6" PRId64 " %9.3f %9.3f", r->name, kept.count,
 		       raw.count ? (double)kept.count / (double)raw.count : 0, known ? sum / (double)known : NAN);
 		sl_accuracy_print(&kept);
-		printf("  %+10.3f", known ? kept.value - sum / (double)known : NAN);
-		if (!isnan(r->keep))
-			printf("  %+10.3f", kept.value - r->keep);
-		putchar('\n');
+		printf("  %+10.3f  %+10.3f\n", known ? kept.value - sum / (double)known : NAN, kept.value - r->keep);
 	}
 }
 
@@ -278,9 +330,10 @@ int main(int argc, char **argv)
 	for (size_t k = 0; k < count; k++)
 		if (!runs[k].repeated)
 			print_rule(&n, &runs[k]);
+	print_frontier(&n, runs, count);
 	print_promises(&n, runs, count);
 	for (size_t k = 0; k < count; k++)
-		if (!runs[k].repeated)
+		if (!runs[k].repeated && !isnan(runs[k].keep))
 			print_reliability(&n, &runs[k]);
 	sl_noise_models(&n, runs, count, seed, draws);
 	for (size_t k = 0; k < count; k++)
