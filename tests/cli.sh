@@ -176,6 +176,7 @@ run 0 ingest "${topology[@]}" "$work/late.jsonl"; says "20 lines, 20 pairs" out
 run 0 ingest "${topology[@]}" "$work/late.jsonl"; says "20 ingested before" out
 all_deduped() { "$sluice" status "${topology[@]}" | grep -q "^dedupe *352 in$"; }
 until_true all_deduped
+run 0 status "${topology[@]}" --by-source --by-domain; says "    from late: 20" out; says "    domain late: 20" out
 run 0 export "${topology[@]}" --topic pairs.raw --where source=late; says "20 records" err
 run 0 explain "${topology[@]}" "$id"; says "dedupe" out
 run 0 models "${topology[@]}" list; says "gold" out

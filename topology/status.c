@@ -44,26 +44,40 @@ static json_t *child(json_t *object, const char *name)
 	return c;
 }
 
-/* Add one count to {"port": {"out", "codes", "sources"}}. The key: 'c' step 0 partition port 0 code 0 source. */
+/* counts[kind][name], by code. */
+static void bump_in(json_t *counts, const char *kind, struct sl_bytes name, const char *code, int64_t n)
+{
+	char key[256];
+	size_t size = name.size < sizeof key - 1 ? name.size : sizeof key - 1;
+
+	memcpy(key, name.data, size);
+	key[size] = 0;
+	bump(child(child(counts, kind), key), sl_text(*code ? code : "all"), n);
+}
+
+/* Add one count to {"port": {"out", "codes", "sources", "domains"}}. The key: 'c' step 0 partition port 0 code 0
+ * source, and 0 domain where it is not the source. */
 static void add_count(json_t *ports, struct sl_bytes key, size_t skip, int64_t n)
 {
 	const char *port = (const char *)key.data + skip;
 	const char *code = port + strlen(port) + 1;
 	const char *source = code + strlen(code) + 1;
-	struct sl_bytes by = { source, key.size - (size_t)(source - (const char *)key.data) };
+	struct sl_bytes by = { source, key.size - (size_t)(source - (const char *)key.data) }, domain;
+	const char *end = by.size ? memchr(by.data, 0, by.size) : NULL;
 	json_t *p = child(ports, port);
 
+	domain = by;
+	if (end) {
+		domain = (struct sl_bytes){ end + 1, by.size - (size_t)(end + 1 - source) };
+		by.size = (size_t)(end - source);
+	}
 	bump(p, sl_text("out"), n);
 	if (*code)
 		bump(child(p, "codes"), sl_text(code), n);
-	if (by.size) {
-		char name[256];
-		size_t size = by.size < sizeof name - 1 ? by.size : sizeof name - 1;
-
-		memcpy(name, by.data, size);
-		name[size] = 0;
-		bump(child(child(p, "sources"), name), sl_text(*code ? code : "all"), n);
-	}
+	if (by.size)
+		bump_in(p, "sources", by, code, n);
+	if (domain.size)
+		bump_in(p, "domains", domain, code, n);
 }
 
 static bool step_counts(struct sl_runtime *rt, const struct sl_step *step, json_t *ports, struct sl_error *e)
@@ -98,6 +112,7 @@ static json_t *port_json(json_t *ports, const char *port)
 			counted && json_object_get(counted, "codes") ? json_object_get(counted, "codes")
 								     : child(child(ports, port), "codes"));
 	json_object_set(p, "sources", child(child(ports, port), "sources"));
+	json_object_set(p, "domains", child(child(ports, port), "domains"));
 	return p;
 }
 
@@ -209,6 +224,7 @@ static json_t *step_json(struct sl_runtime *rt, size_t step, struct sl_error *e)
 	json_object_set_new(to, "dead", json_integer(port_out(ports, "dead")));
 	json_object_set(to, "dead_codes", child(child(ports, "dead"), "codes"));
 	json_object_set(to, "dead_sources", child(child(ports, "dead"), "sources"));
+	json_object_set(to, "dead_domains", child(child(ports, "dead"), "domains"));
 	if (def->host == (int)step) {
 		if (!step_progress(rt, def, to, e)) {
 			json_decref(ports);

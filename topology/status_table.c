@@ -113,23 +113,34 @@ static int64_t sum_of(json_t *counts)
 	return sum;
 }
 
-static void breakdown(FILE *to, json_t *codes, json_t *sources, int64_t whole, bool by_source)
+static void by_name(FILE *to, const char *word, json_t *names)
 {
 	const char *name;
 	json_t *n;
 
-	json_object_foreach(codes, name, n) count_line(to, 4, name, json_integer_value(n), whole);
-	if (!by_source)
-		return;
-	json_object_foreach(sources, name, n)
+	json_object_foreach(names, name, n)
 	{
-		fprintf(to, "    from ");
+		fprintf(to, "    %s ", word);
 		sl_print_clean(to, sl_text(name), 60);
 		fprintf(to, ": %" PRId64 "\n", sum_of(n));
 	}
 }
 
-void sl_status_funnel(const json_t *status, bool by_source, FILE *to)
+/* `codes`, `sources` and `domains` of a port, or with dead_ in front. */
+static void breakdown(FILE *to, const json_t *of, const char *const keys[3], int64_t whole, int by)
+{
+	const char *name;
+	json_t *n;
+
+	json_object_foreach(json_object_get(of, keys[0]), name, n)
+		count_line(to, 4, name, json_integer_value(n), whole);
+	if (by & SL_STATUS_BY_SOURCE)
+		by_name(to, "from", json_object_get(of, keys[1]));
+	if (by & SL_STATUS_BY_DOMAIN)
+		by_name(to, "domain", json_object_get(of, keys[2]));
+}
+
+void sl_status_funnel(const json_t *status, int by, FILE *to)
 {
 	const json_t *ingest = json_object_get(status, "ingest"), *step, *port;
 	size_t i, k;
@@ -154,12 +165,12 @@ void sl_status_funnel(const json_t *status, bool by_source, FILE *to)
 			if (sl_status_count(port, "out") == 0)
 				continue;
 			count_line(to, 2, sl_status_text(port, "port"), sl_status_count(port, "out"), in);
-			breakdown(to, json_object_get(port, "codes"), json_object_get(port, "sources"), in, by_source);
+			breakdown(to, port, (const char *const[]){ "codes", "sources", "domains" }, in, by);
 		}
 		if (dead > 0) {
 			count_line(to, 2, "dead letters", dead, in);
-			breakdown(to, json_object_get(step, "dead_codes"), json_object_get(step, "dead_sources"), in,
-				  by_source);
+			breakdown(to, step, (const char *const[]){ "dead_codes", "dead_sources", "dead_domains" }, in,
+				  by);
 		}
 	}
 }
@@ -263,4 +274,85 @@ void sl_status_models(const json_t *models, FILE *to)
 			200);
 		fprintf(to, "\n");
 	}
+}
+
+/* -- evidence ----------------------------------------------------------------------------- */
+
+/* "0.657 [0.63, 0.68]", or a dash where nothing is known, and two spaces. */
+static void share_column(const json_t *a, FILE *to)
+{
+	if (sl_status_count(a, "count") == 0)
+		fprintf(to, "%-18s  ", "-");
+	else
+		fprintf(to, "%.3f [%.2f, %.2f]  ", json_number_value(json_object_get(a, "value")),
+			json_number_value(json_object_get(a, "low")), json_number_value(json_object_get(a, "high")));
+}
+
+static void evidence_line(const char *name, const json_t *e, FILE *to)
+{
+	static const char *const columns[] = { "gold", "best", "judge", "longest_wins", "first_wins", "arrived_right" };
+	int64_t sign = sl_status_count(e, "length_sign");
+	const char *prefers = "-";
+
+	if (sign != 0)
+		prefers = sign < 0 ? "shorter" : "longer";
+	sl_print_clean(to, sl_text(name), 20);
+	fprintf(to, "%*s %6" PRId64 " %7" PRId64 "  ", (int)(20 - (strlen(name) < 20 ? strlen(name) : 20)), "",
+		sl_status_count(e, "rows"), sl_status_count(e, "audited"));
+	for (size_t i = 0; i < sizeof columns / sizeof *columns; i++)
+		share_column(json_object_get(e, columns[i]), to);
+	fprintf(to, "%s%s\n", prefers, json_is_true(json_object_get(e, "blind")) ? ", at chance: undecided" : "");
+}
+
+static void audit_part(const char *name, const json_t *a, FILE *to)
+{
+	if (sl_status_count(a, "count") == 0)
+		return;
+	fprintf(to, "%s %.3f [%.3f, %.3f]", name, json_number_value(json_object_get(a, "value")),
+		json_number_value(json_object_get(a, "low")), json_number_value(json_object_get(a, "high")));
+}
+
+/* What the audited gold says of the decisions, each pair seen by a fit without its fold. */
+static void audit_lines(const json_t *report, FILE *to)
+{
+	const json_t *curated = json_object_get(report, "curated"), *undecided = json_object_get(report, "undecided");
+
+	if (!curated) {
+		fprintf(to,
+			"no audit: %" PRId64
+			" gold pairs were drawn at random and know how their label arrived, too few "
+			"to weigh the witnesses (`sluice gold sample`)\n",
+			sl_status_count(report, "audited"));
+		return;
+	}
+	fprintf(to, "curated at P >= %.2f: expected precision %.3f",
+		json_number_value(json_object_get(curated, "keep")),
+		json_number_value(json_object_get(curated, "expected")));
+	audit_part(", found", json_object_get(curated, "precision"), to);
+	audit_part(", of all labels", json_object_get(curated, "retention"), to);
+	audit_part("\ndiscarded: labels right", json_object_get(report, "discarded"), to);
+	audit_part("\nundecided:", json_object_get(undecided, "share"), to);
+	audit_part(" of all labels, because evidence is at chance", json_object_get(undecided, "blind_share"), to);
+	audit_part("; labels right", json_object_get(undecided, "right"), to);
+	audit_part("\nflips: labels wrong", json_object_get(json_object_get(report, "flips"), "wrong"), to);
+	fprintf(to, "\n");
+}
+
+void sl_status_evidence(const json_t *models, FILE *to)
+{
+	const json_t *m, *report = NULL;
+	json_t *e;
+	const char *name;
+	size_t i;
+
+	json_array_foreach(models, i, m) if (strcmp(sl_status_text(m, "name"), "posterior") == 0) report =
+		json_object_get(m, "report");
+	if (!json_object_get(report, "evidence"))
+		return;
+	fprintf(to, "\n%-20s %6s %7s  %-18s  %-18s  %-18s  %-18s  %-18s  %-18s  %s\n", "evidence by domain", "gold",
+		"audited", "gold right", "best right", "judge right", "longest wins", "first wins",
+		"arrived labels right", "prefers");
+	json_object_foreach(json_object_get(report, "evidence"), name, e) evidence_line(name, e, to);
+	evidence_line("all", json_object_get(report, "all"), to);
+	audit_lines(report, to);
 }

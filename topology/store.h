@@ -10,7 +10,7 @@
  *     'd' ...                                the same for derived stores
  *     'h' step 0                             hash of the options that shape its stores
  *     'r' step 0                             topic that it reads
- *     'c' step 0 partition port 0 code 0 source    counts
+ *     'c' step 0 partition port 0 code 0 source [0 domain]    counts
  *     'n' writer 0 partition topic           Kafka: records ever sent to a topic; a writer is a step, or @guard;
  *                                            without topic: records the step has ever read
  *     'm' step 0 partition hash              answer memo

@@ -93,7 +93,20 @@ static struct sl_bytes code_of(struct sl_bytes reason)
 	return (struct sl_bytes){ size ? reason.data : "", size > 60 ? 60 : size };
 }
 
-static void count(struct sl_task *t, const char *port, struct sl_bytes reason, struct sl_bytes source)
+/* At most 200 bytes of a name, cut at a character. */
+static struct sl_bytes short_name(struct sl_bytes name)
+{
+	const uint8_t *s = name.data;
+
+	if (name.size > 200)
+		for (name.size = 200; name.size > 0 && (s[name.size] & 0xc0) == 0x80;)
+			name.size--;
+	return name;
+}
+
+/* By source, and by domain where the pair says one. */
+static void count(struct sl_task *t, const char *port, struct sl_bytes reason, struct sl_bytes source,
+		  struct sl_bytes domain)
 {
 	struct sl_buf *key = &t->unit->scratch;
 
@@ -101,9 +114,11 @@ static void count(struct sl_task *t, const char *port, struct sl_bytes reason, s
 	sl_key_partition(key, t->partition);
 	sl_key_text(key, sl_text(port));
 	sl_key_text(key, code_of(reason));
-	if (source.size > 200)
-		source.size = 200;
-	sl_buf_add_bytes(key, source);
+	sl_buf_add_bytes(key, short_name(source));
+	if (domain.size) {
+		sl_buf_add_byte(key, 0);
+		sl_buf_add_bytes(key, short_name(domain));
+	}
 	sl_count_add(&t->unit->counts, sl_buf_bytes(key), 1);
 }
 
@@ -156,7 +171,7 @@ void sl_dead_headers(struct sl_buf *to, const struct sl_topology *topology, cons
 #define DEAD_HEAD_BYTES 4096
 
 static void dead(struct sl_task *t, const struct sl_record *from, struct sl_bytes key, struct sl_bytes value,
-		 int64_t time_ms, struct sl_bytes source, struct sl_bytes reason)
+		 int64_t time_ms, struct sl_bytes source, struct sl_bytes domain, struct sl_bytes reason)
 {
 	struct sl_unit *u = t->unit;
 	const struct sl_topology *topology = u->rt->topology;
@@ -175,14 +190,16 @@ static void dead(struct sl_task *t, const struct sl_record *from, struct sl_byte
 	}
 	r.headers = sl_buf_bytes(&headers);
 	output(u, t->step->dead, t->partition, &r);
-	count(t, "dead", reason, source);
+	count(t, "dead", reason, source, domain);
 	sl_buf_release(&headers);
 }
 
 /* Undecodable or deadly records: the unit itself rejects them, on behalf of its head. */
 void sl_task_dead_record(struct sl_task *t, const struct sl_record *record, const char *reason)
 {
-	dead(t, record, record->key, record->value, record->time_ms, (struct sl_bytes){ "", 0 }, sl_text(reason));
+	struct sl_bytes unknown = { "", 0 };
+
+	dead(t, record, record->key, record->value, record->time_ms, unknown, unknown, sl_text(reason));
 }
 
 static const struct sl_pair *with_trail(struct sl_task *t, const struct sl_pair *p, const char *outcome,
@@ -237,7 +254,7 @@ static void emit(struct sl_task *t, int port, const struct sl_pair *p, struct sl
 			reader->inbox = sl_realloc(reader->inbox, reader->inbox_capacity * sizeof *reader->inbox);
 		}
 		reader->inbox[reader->inbox_count++] = copy;
-		count(t, name, reason, p->source);
+		count(t, name, reason, p->source, p->domain);
 		return;
 	}
 	sl_buf_clear(&u->scratch);
@@ -252,11 +269,11 @@ static void emit(struct sl_task *t, int port, const struct sl_pair *p, struct sl
 					   r.value.size, t->step->name, (long long)topology->record_max_bytes);
 		struct sl_bytes value = sl_arena_bytes(&u->arena, r.value);
 
-		dead(t, origin(t, p), sl_id_bytes(&copy.group), value, p->time_ms, p->source, sl_text(why));
+		dead(t, origin(t, p), sl_id_bytes(&copy.group), value, p->time_ms, p->source, p->domain, sl_text(why));
 		return;
 	}
 	output(u, topic, partition, &r);
-	count(t, name, reason, p->source);
+	count(t, name, reason, p->source, p->domain);
 }
 
 void sl_emit(struct sl_task *t, int port, const struct sl_pair *p)
@@ -316,7 +333,7 @@ void sl_reject(struct sl_task *t, const struct sl_pair *p, const char *reason, .
 		sl_pair_encode(&copy, &u->scratch);
 		value = sl_arena_bytes(&u->arena, sl_buf_bytes(&u->scratch));
 	}
-	dead(t, from, sl_id_bytes(&p->group), value, p->time_ms, p->source, sl_text(text));
+	dead(t, from, sl_id_bytes(&p->group), value, p->time_ms, p->source, p->domain, sl_text(text));
 }
 
 /* -- stores -------------------------------------------------------------------------- */
