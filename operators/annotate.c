@@ -136,16 +136,22 @@ static enum sl_verdict nearest_judge(struct sl_task *task, struct annotate *n, c
 	struct sl_nearest_vote vote = sl_nearest_ask(&n->nearest, p, a, learn, &lesson);
 	const struct sl_posterior *known = n->asking.posterior;
 	struct sl_bytes name = sl_text(SL_NEAREST), domain = sl_pair_domain(p);
+	const char *verdict;
+	double confidence;
 	bool speaks = !known || sl_posterior_judge_speaks(known, name, domain);
 
+	verdict = speaks ? sl_nearest_verdict(vote.value, n->threshold) : "undecidable";
+	confidence = sl_nearest_confidence(vote.value);
+	if (known)
+		confidence =
+			strcmp(verdict, "undecidable") == 0 ? 0.5 : sl_posterior_judge_accuracy(known, name, domain);
 	j->vote_count = 1;
 	j->votes = sl_alloc(task, sizeof *j->votes);
 	j->votes[0] = (struct sl_vote){
 		.judge = name,
 		.order = sl_text("chosen"),
-		.verdict = sl_text(speaks ? sl_nearest_verdict(vote.value, n->threshold) : "undecidable"),
-		.confidence =
-			known ? sl_posterior_judge_accuracy(known, name, domain) : sl_nearest_confidence(vote.value),
+		.verdict = sl_text(verdict),
+		.confidence = confidence,
 		.difference = sl_text(
 			sl_arena_print(a, "weighted vote %.3f of %zu gold pairs", fabs(vote.value), vote.voters)),
 	};
