@@ -167,7 +167,12 @@ const struct sl_command sl_command_models = {
 	.summary = "list the models; move the champion to a version or back to the previous one",
 	.more = "`promote` without a version takes the candidate. Versions never change; promotion and rollback move "
 		"the alias `champion`, and running steps\n"
-		"swap to it between two transactions. `models list` shows the candidate and the previous one.",
+		"swap to it between two transactions. `models list` shows the candidate and the previous one.\n"
+		"A new version becomes champion by itself unless it is worse on the select part of gold than the "
+		"champion or "
+		"the best version so far;\n"
+		"`models list` shows how often that part was used for it. A version promoted by hand counts as the "
+		"best.",
 	.args = args,
 	.self_size = sizeof(struct models),
 	.words_least = 1,
