@@ -259,11 +259,12 @@ static int add_to_buf(const char *text, size_t size, void *arg)
 
 void sl_train_report_json(const struct sl_train_report *r, struct sl_buf *to)
 {
-	json_t *json = json_pack("{s:I, s:I, s:I, s:f, s:f, s:o, s:o, s:o}", "examples", (json_int_t)r->examples,
-				 "seen", (json_int_t)r->seen, "holdout", (json_int_t)r->holdout, "loss_first",
-				 round(r->loss_first * 1e6) / 1e6, "loss_last", round(r->loss_last * 1e6) / 1e6,
-				 "select", evaluation_json(&r->select), "report", evaluation_json(&r->report),
-				 "out_of_sample", evaluation_json(&r->out_of_sample));
+	json_t *json =
+		json_pack("{s:I, s:I, s:I, s:f, s:f, s:{s:f, s:f}, s:o, s:o, s:o}", "examples", (json_int_t)r->examples,
+			  "seen", (json_int_t)r->seen, "holdout", (json_int_t)r->holdout, "loss_first",
+			  round(r->loss_first * 1e6) / 1e6, "loss_last", round(r->loss_last * 1e6) / 1e6, "l2", "grams",
+			  r->l2_grams, "style", r->l2_style, "select", evaluation_json(&r->select), "report",
+			  evaluation_json(&r->report), "out_of_sample", evaluation_json(&r->out_of_sample));
 
 	if (!json || json_dump_callback(json, add_to_buf, to, JSON_COMPACT | JSON_REAL_PRECISION(15)) != 0)
 		sl_oom(0);

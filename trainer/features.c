@@ -13,96 +13,14 @@
  * rounding of later sums would; so the answers are walked in byte order of their
  * texts and the sign is put in at the end. */
 #include "features.h"
-#include "../topology/base/text.h"
+#include "style.h"
 
 #include <assert.h>
 #include <math.h>
 
-/* Counts of a text, packed into bytes of one word so that a character costs one
- * load and one add. Flushed before a byte can overflow. */
-enum { QUESTION, CALL, COMMA, ASTERISK, BACKTICK, DIGIT, KINDS };
-#define ONE(kind) ((uint64_t)1 << 8 * (kind))
-
-static const uint64_t kind_of[256] = {
-	['?'] = ONE(QUESTION), ['!'] = ONE(CALL),  [','] = ONE(COMMA), ['*'] = ONE(ASTERISK), ['`'] = ONE(BACKTICK),
-	['0'] = ONE(DIGIT),    ['1'] = ONE(DIGIT), ['2'] = ONE(DIGIT), ['3'] = ONE(DIGIT),    ['4'] = ONE(DIGIT),
-	['5'] = ONE(DIGIT),    ['6'] = ONE(DIGIT), ['7'] = ONE(DIGIT), ['8'] = ONE(DIGIT),    ['9'] = ONE(DIGIT),
-};
-
-static void count_kinds(const uint8_t *at, size_t size, uint64_t counts[KINDS])
-{
-	while (size) {
-		size_t n = size < 255 ? size : 255;
-		uint64_t packed = 0;
-
-		for (size_t i = 0; i < n; i++)
-			packed += kind_of[at[i]];
-		for (int k = 0; k < KINDS; k++)
-			counts[k] += packed >> 8 * k & 255;
-		at += n;
-		size -= n;
-	}
-}
-
-/* "- x", "* x", "• x", "1. x", "1) x" after blanks. */
-static bool begins_item(const uint8_t *at, const uint8_t *end)
-{
-	while (at < end && (*at == ' ' || *at == '\t'))
-		at++;
-	if (end - at < 3)
-		return false;
-	if (*at == '-' || *at == '*' || *at == '+')
-		return at[1] == ' ';
-	if (at[0] == 0xe2 && at[1] == 0x80 && at[2] == 0xa2)
-		return true;
-	if (*at < '0' || *at > '9')
-		return false;
-	while (at < end && *at >= '0' && *at <= '9')
-		at++;
-	return at < end && (*at == '.' || *at == ')');
-}
-
-static bool ends_finished(const uint8_t *at, size_t size)
-{
-	while (size && (at[size - 1] == ' ' || at[size - 1] == '\n' || at[size - 1] == '\r' || at[size - 1] == '\t'))
-		size--;
-	if (size == 0)
-		return false;
-	/* Over 0x7f: most scripts without ASCII punctuation end in their own full stop. */
-	return at[size - 1] > 0x7f || strchr(".!?)]}\"'`*", at[size - 1]) != NULL;
-}
-
 static double log_count(uint64_t n)
 {
 	return log1p((double)n);
-}
-
-/* Everything but the words, which the caller counts. */
-static void style_of(struct sl_bytes text, double style[SL_STYLE_COUNT])
-{
-	const uint8_t *at = text.data, *end = at + text.size;
-	uint64_t counts[KINDS] = { 0 }, lines = 0, items = 0, headings = 0;
-
-	count_kinds(at, text.size, counts);
-	for (const uint8_t *line = at; line < end; lines++) {
-		const uint8_t *stop = memchr(line, '\n', (size_t)(end - line));
-
-		if (!stop)
-			stop = end;
-		items += begins_item(line, stop);
-		headings += line < stop && *line == '#';
-		line = stop + 1;
-	}
-	style[SL_STYLE_BYTES] = log_count(text.size);
-	style[SL_STYLE_LINES] = log_count(lines);
-	style[SL_STYLE_LISTS] = log_count(items);
-	style[SL_STYLE_HEADINGS] = log_count(headings);
-	style[SL_STYLE_EMPHASIS] = log_count(counts[ASTERISK] + counts[BACKTICK]);
-	style[SL_STYLE_DIGITS] = log_count(counts[DIGIT]);
-	style[SL_STYLE_QUESTIONS] = log_count(counts[QUESTION]);
-	style[SL_STYLE_CALLS] = log_count(counts[CALL]);
-	style[SL_STYLE_COMMAS] = log_count(counts[COMMA]);
-	style[SL_STYLE_ENDING] = ends_finished(at, text.size) ? 1 : 0;
 }
 
 /* One column: its counts in the first and the second text. Counts stop at
@@ -138,17 +56,20 @@ static bool count_gram(struct grams *g, uint64_t hash, int side)
 	return *count == 1;
 }
 
-/* Returns the number of distinct words (columns of words new in this text). */
-static uint64_t count_grams(struct grams *g, struct sl_words words, int side)
+static struct sl_gram_counts count_grams(struct grams *g, struct sl_words words, const struct sl_prompt_words *prompt,
+					 int side)
 {
-	uint64_t distinct = 0;
+	struct sl_gram_counts counts = { 0 };
 
 	for (size_t i = 0; i < words.count; i++) {
-		distinct += count_gram(g, words.at[i].hash, side);
+		bool first = count_gram(g, words.at[i].hash, side);
+
+		counts.distinct += first;
+		counts.from_prompt += first & sl_prompt_has(prompt, words.at[i].hash);
 		if (i + 1 < words.count)
-			(void)count_gram(g, sl_ngram_hash(words.at + i, 2), side);
+			counts.distinct_pairs += count_gram(g, sl_ngram_hash(words.at + i, 2), side);
 	}
-	return distinct;
+	return counts;
 }
 
 /* log(1 + n) for the counts that occur: a call to log1p for every gram would be
@@ -185,7 +106,7 @@ static void difference(const struct grams *g, double sign, struct sl_features *f
 /* Several domains may share a number: their columns are then shared too. */
 static uint32_t domain_of(const struct sl_pair *p)
 {
-	struct sl_bytes name = p->domain.data ? p->domain : p->source;
+	struct sl_bytes name = sl_pair_domain(p);
 
 	return (uint32_t)(sl_hash64(name.data, name.size, 0) % SL_DOMAINS);
 }
@@ -203,6 +124,11 @@ static void add_style(double style[2][SL_STYLE_COUNT], double sign, uint32_t all
 		f->columns[f->count] = own + i;
 		f->values[f->count++] = d;
 	}
+}
+
+static struct sl_bytes last_message(const struct sl_messages *m)
+{
+	return m->count ? m->at[m->count - 1].content : (struct sl_bytes){ 0 };
 }
 
 void sl_features_of(const struct sl_pair *p, int columns_log2, struct sl_arena *a, struct sl_features *f)
@@ -227,15 +153,17 @@ void sl_features_of(const struct sl_pair *p, int columns_log2, struct sl_arena *
 	assert(slots <= UINT32_MAX);
 
 	struct grams g = { .shift = 64 - columns_log2, .mask = (uint32_t)(slots - 1) };
+	struct sl_prompt_words prompt;
 	double style[2][SL_STYLE_COUNT];
 	double sign = swapped ? -1 : 1;
 
+	sl_prompt_words_of(&prompt, last_message(&p->prompt), a);
 	g.slots = sl_arena_zalloc(a, slots * sizeof *g.slots);
 	g.used = sl_arena_alloc(a, (most + 1) * sizeof *g.used); /* one is written before it counts */
 	for (int side = 0; side < 2; side++) {
-		style_of(text[side], style[side]);
-		style[side][SL_STYLE_WORDS] = log_count(words[side].count);
-		style[side][SL_STYLE_DISTINCT] = log_count(count_grams(&g, words[side], side));
+		struct sl_gram_counts counts = count_grams(&g, words[side], &prompt, side);
+
+		sl_style_of(text[side], words[side], &counts, style[side]);
 	}
 
 	size_t room = g.used_count + 1 + 2 * SL_STYLE_COUNT;

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-void sl_learner_init(struct sl_learner *l, int columns_log2, double rate, double l2)
+void sl_learner_init(struct sl_learner *l, int columns_log2, double rate, struct sl_l2 l2)
 {
 	*l = (struct sl_learner){ .columns_log2 = columns_log2, .rate = rate, .l2 = l2 };
 	l->columns = sl_calloc(sl_columns(columns_log2), sizeof *l->columns);
@@ -18,14 +18,25 @@ void sl_learner_release(struct sl_learner *l)
 	*l = (struct sl_learner){ 0 };
 }
 
-static double weight_of(const struct sl_learner *l, struct sl_learner_column c)
+static double l2_of(const struct sl_learner *l, uint32_t column)
 {
-	return -(double)c.z / ((1 + sqrt((double)c.n)) / l->rate + l->l2);
+	uint32_t grams = (uint32_t)1 << l->columns_log2;
+
+	return column < grams                    ? l->l2.grams
+	       : column < grams + SL_STYLE_COUNT ? SL_SHARED_L2 * l->l2.style
+						 : l->l2.style;
+}
+
+static double weight_of(const struct sl_learner *l, uint32_t column)
+{
+	struct sl_learner_column c = l->columns[column];
+
+	return -(double)c.z / ((1 + sqrt((double)c.n)) / l->rate + l2_of(l, column));
 }
 
 double sl_learner_weight(const struct sl_learner *l, uint32_t column)
 {
-	return weight_of(l, l->columns[column]);
+	return weight_of(l, column);
 }
 
 double sl_loss(double margin)
@@ -38,13 +49,18 @@ double sl_loss_slope(double margin)
 	return -sl_sigmoid(-margin);
 }
 
-double sl_learner_step(struct sl_learner *l, const struct sl_features *f)
+double sl_learner_margin(const struct sl_learner *l, const struct sl_features *f)
 {
 	double margin = 0;
 
 	for (size_t i = 0; i < f->count; i++)
-		margin += sl_learner_weight(l, f->columns[i]) * (double)f->values[i];
+		margin += weight_of(l, f->columns[i]) * (double)f->values[i];
+	return margin;
+}
 
+double sl_learner_step(struct sl_learner *l, const struct sl_features *f)
+{
+	double margin = sl_learner_margin(l, f);
 	double slope = sl_loss_slope(margin);
 
 	for (size_t i = 0; i < f->count; i++) {
@@ -53,7 +69,7 @@ double sl_learner_step(struct sl_learner *l, const struct sl_features *f)
 		double n = (double)c->n + gradient * gradient;
 		double sigma = (sqrt(n) - sqrt((double)c->n)) / l->rate;
 
-		c->z = (float)((double)c->z + gradient - sigma * weight_of(l, *c));
+		c->z = (float)((double)c->z + gradient - sigma * weight_of(l, f->columns[i]));
 		c->n = (float)n;
 	}
 	return sl_loss(margin);
@@ -65,5 +81,5 @@ void sl_learner_model(const struct sl_learner *l, struct sl_linear *out)
 
 	*out = (struct sl_linear){ .columns_log2 = l->columns_log2, .weights = sl_malloc(count * sizeof(float)) };
 	for (size_t i = 0; i < count; i++)
-		out->weights[i] = (float)weight_of(l, l->columns[i]);
+		out->weights[i] = (float)weight_of(l, (uint32_t)i);
 }

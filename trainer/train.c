@@ -10,6 +10,9 @@
  * after the other. So p of a training example can be had from a model that knows
  * neither it nor any other pair of its prompt.
  *
+ * The strength of L2 is found first, by cross-validation over groups on the first examples: features are computed
+ * once, then every candidate walks them. Groups, because two pairs of one prompt are nearly the same example.
+ *
  * Everything is in a fixed order with one thread: equal examples, options and
  * seed give equal bits. */
 #include "train.h"
@@ -20,10 +23,18 @@
 
 #include <assert.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 #define FOLDS_MAX 20
+
+/* How L2 is chosen: on so many examples at most, with so many folds. */
+#define L2_EXAMPLES_MOST 5000
+#define L2_BYTES_MOST (32 << 20)
+#define COUNT(a) (sizeof(a) / sizeof *(a))
+#define L2_FOLDS 5
+static const double l2_style[] = { 300, 100, 1000, 3000 }, l2_grams[] = { 300, 30, 3 };
 
 void sl_train_options_default(struct sl_train_options *o)
 {
@@ -32,7 +43,7 @@ void sl_train_options_default(struct sl_train_options *o)
 		.epochs = 3,
 		.columns_log2 = 18,
 		.learning_rate = 0.1,
-		.l2 = 1,
+		.l2 = 0,
 		.folds = 5,
 		.cache_bytes = (int64_t)256 << 20,
 	};
@@ -59,7 +70,7 @@ static bool options_valid(const struct sl_train_options *o, struct sl_error *e)
 /* An example of the block: its features, copied into the block's arena. */
 struct example {
 	struct sl_features features;
-	unsigned fold;
+	unsigned fold, l2_fold;
 };
 
 struct training {
@@ -67,6 +78,7 @@ struct training {
 	const struct sl_examples *examples;
 	struct sl_learner learners[FOLDS_MAX + 1]; /* one per fold, without it; the last of all examples */
 	size_t learner_count;
+	struct sl_l2 l2;
 
 	struct sl_arena arena; /* of the block's features */
 	struct sl_arena scratch;
@@ -77,14 +89,6 @@ struct training {
 	int64_t seen, holdout;
 	double loss; /* summed over an epoch, of the last learner */
 };
-
-static void training_init(struct training *t, const struct sl_train_options *o, const struct sl_examples *examples,
-			  bool all)
-{
-	*t = (struct training){ .o = o, .examples = examples, .learner_count = (size_t)o->folds + all };
-	for (size_t k = 0; k < t->learner_count; k++)
-		sl_learner_init(&t->learners[k], (int)o->columns_log2, o->learning_rate, o->l2);
-}
 
 static void training_release(struct training *t)
 {
@@ -114,12 +118,13 @@ static void block_add(struct training *t, const struct sl_pair *p)
 	sl_features_of(p, (int)t->o->columns_log2, &t->scratch, &f);
 	f.columns = sl_arena_copy(&t->arena, f.columns, f.count * sizeof *f.columns);
 	f.values = sl_arena_copy(&t->arena, f.values, f.count * sizeof *f.values);
-	t->block[t->count++] = (struct example){ .features = f, .fold = fold_of(t, p) };
+	t->block[t->count++] =
+		(struct example){ .features = f, .fold = fold_of(t, p), .l2_fold = sl_fold_of(p->group, L2_FOLDS) };
 }
 
-/* Read up to one block; false when the stream ended with it. Examples of held-out
+/* Read up to one block, of so many examples and bytes; false when the stream ended with it. Examples of held-out
  * groups never get into a block. */
-static bool block_read(struct training *t)
+static bool block_read(struct training *t, size_t most, int64_t bytes_most)
 {
 	const struct sl_pair *p;
 
@@ -132,7 +137,7 @@ static bool block_read(struct training *t)
 			continue;
 		}
 		block_add(t, p);
-		if (t->arena.used_bytes + t->count * sizeof *t->block >= (uint64_t)t->o->cache_bytes)
+		if (t->count == most || t->arena.used_bytes + t->count * sizeof *t->block >= (uint64_t)bytes_most)
 			return true;
 	}
 	return false;
@@ -152,6 +157,72 @@ static void block_shuffle(struct training *t, int64_t epoch, uint64_t block_numb
 		t->order[i - 1] = t->order[j];
 		t->order[j] = kept;
 	}
+}
+
+/* Mean loss of the block's examples, each by a learner that does not know its group, under the temperature that suits
+ * them: what p will be. */
+static double l2_loss(struct training *t, struct sl_l2 l2, double *margins)
+{
+	size_t count = 0;
+	double loss = 0, temperature;
+
+	for (unsigned fold = 0; fold < L2_FOLDS; fold++) {
+		struct sl_learner learner;
+
+		sl_learner_init(&learner, (int)t->o->columns_log2, t->o->learning_rate, l2);
+		for (int64_t epoch = 0; epoch < t->o->epochs; epoch++) {
+			block_shuffle(t, epoch, 0);
+			for (size_t i = 0; i < t->count; i++)
+				if (t->block[t->order[i]].l2_fold != fold)
+					sl_learner_step(&learner, &t->block[t->order[i]].features);
+		}
+		for (size_t i = 0; i < t->count; i++)
+			if (t->block[i].l2_fold == fold)
+				margins[count++] = sl_learner_margin(&learner, &t->block[i].features);
+		sl_learner_release(&learner);
+	}
+	assert(count == t->count);
+	temperature = sl_temperature_fit(margins, count);
+	for (size_t i = 0; i < count; i++)
+		loss += sl_loss(margins[i] / temperature);
+	return loss;
+}
+
+/* First the strength for style, then, with that, the one for n-grams. Cross-fitted margins know of their own fold what
+ * came out here, two numbers of seven, and no more. */
+static void l2_choose(struct training *t)
+{
+	struct sl_l2 best = { l2_grams[0], l2_style[0] };
+	double best_loss, *margins;
+
+	t->examples->rewind(t->examples->arg);
+	(void)block_read(t, L2_EXAMPLES_MOST, L2_BYTES_MOST);
+	margins = sl_calloc(t->count + 1, sizeof *margins);
+	best_loss = l2_loss(t, best, margins);
+	for (size_t i = 1; i < COUNT(l2_style) + COUNT(l2_grams) - 1; i++) {
+		bool style = i < COUNT(l2_style);
+		struct sl_l2 tried = style ? (struct sl_l2){ best.grams, l2_style[i] }
+					   : (struct sl_l2){ l2_grams[i - COUNT(l2_style) + 1], best.style };
+		double loss = l2_loss(t, tried, margins);
+
+		if (loss < best_loss) {
+			best_loss = loss;
+			best = tried;
+		}
+	}
+	free(margins);
+	t->l2 = best;
+}
+
+static void training_init(struct training *t, const struct sl_train_options *o, const struct sl_examples *examples,
+			  bool all)
+{
+	*t = (struct training){ .o = o, .examples = examples, .learner_count = (size_t)o->folds + all };
+	t->l2 = (struct sl_l2){ o->l2, o->l2 };
+	if (o->l2 == 0)
+		l2_choose(t);
+	for (size_t k = 0; k < t->learner_count; k++)
+		sl_learner_init(&t->learners[k], (int)o->columns_log2, o->learning_rate, t->l2);
 }
 
 /* Learner by learner: a table of weights stays in the processor's cache. */
@@ -186,7 +257,7 @@ static bool training_run(struct training *t, struct sl_train_report *r, struct s
 			t->examples->rewind(t->examples->arg);
 		}
 		for (uint64_t number = 0; more; number++) {
-			more = !whole && block_read(t);
+			more = !whole && block_read(t, SIZE_MAX, t->o->cache_bytes);
 			whole = whole || (!more && number == 0);
 			block_shuffle(t, epoch, number);
 			block_learn(t);
@@ -203,6 +274,8 @@ static bool training_run(struct training *t, struct sl_train_report *r, struct s
 			.seen = t->seen,
 			.holdout = t->holdout,
 			.examples = examples,
+			.l2_grams = t->l2.grams,
+			.l2_style = t->l2.style,
 			.loss_first = epoch == 0 ? t->loss / (double)examples : r->loss_first,
 			.loss_last = t->loss / (double)examples,
 		};

@@ -23,10 +23,11 @@ struct sl_train_options {
 	int64_t epochs;       /* 3 */
 	int64_t columns_log2; /* 18: hashed n-gram columns */
 	double learning_rate; /* alpha of FTRL-proximal (AdaGrad steps with an exact L2), see learner.h */
-	double l2;            /* strength, against the summed loss of one pass */
-	int64_t folds;        /* 5: cross-fitting of p on the examples themselves; 0: none */
-	int64_t cache_bytes;  /* 256 MiB: features kept between epochs; more examples are read again in every epoch
-				 and shuffled in blocks of this size (0: in the order of the stream) */
+	double l2;     /* strength, against the summed loss of all epochs; 0: chosen by cross-validation over groups,
+			  one for n-grams, one for style */
+	int64_t folds; /* 5: cross-fitting of p on the examples themselves; 0: none */
+	int64_t cache_bytes; /* 256 MiB: features kept between epochs; more examples are read again in every epoch
+				and shuffled in blocks of this size (0: in the order of the stream) */
 };
 void sl_train_options_default(struct sl_train_options *o);
 
@@ -36,10 +37,10 @@ struct sl_accuracy {
 	double value, low, high;
 };
 
-/* Of oriented margins, positive is right; groups[i] is the group of margins[i], in any order. Pairs of one group are not
- * independent, so the interval is Wilson's (1927) with the number of independent pairs that would vary as much: p (1 - p)
- * over the variance between groups (linearised ratio, G / (G - 1)), widened by Student's t with G - 1 degrees (Korn and
- * Graubard 1998). At most the count; the number of groups where there are fewer than 10 or nothing varies. */
+/* Of oriented margins, positive is right; groups[i] is the group of margins[i], in any order. Pairs of one group are
+ * not independent, so the interval is Wilson's (1927) with the number of independent pairs that would vary as much: p
+ * (1 - p) over the variance between groups (linearised ratio, G / (G - 1)), widened by Student's t with G - 1 degrees
+ * (Korn and Graubard 1998). At most the count; the number of groups where there are fewer than 10 or nothing varies. */
 struct sl_accuracy sl_accuracy_clustered(const struct sl_id *groups, const double *margins, size_t count);
 
 /* Accuracy of a model and of the null baselines beside it. */
@@ -54,6 +55,7 @@ struct sl_evaluation {
 struct sl_train_report {
 	int64_t examples;             /* used for training */
 	int64_t seen;                 /* examples read */
+	double l2_grams, l2_style;    /* strengths that were used */
 	int64_t holdout;              /* left out because their group is in select or report */
 	double loss_first, loss_last; /* mean training loss of the first and last epoch */
 	double seconds;

@@ -88,21 +88,89 @@ static void test_values(void **state)
 	/* Common words cancel: left are b, ab against c, ac: 4 grams of 1/2 each. */
 	of_texts(&s, "a b", "a c", &f);
 	assert_true(fabs(gram_length(&f) - 1) < 1e-6);
-	assert_int_equal(f.count, 4);
 	for (size_t i = 0; i < f.count; i++)
-		assert_true(fabs(fabs((double)f.values[i]) - 0.5) < 1e-6);
-	/* Nothing but a repeated word: log 3 - log 2 in words. */
-	of_texts(&s, "a A", "a", &f);
-	assert_true(fabs(style(&f, SL_STYLE_WORDS) - log(1.5)) < 1e-6);
-	assert_true(style(&f, SL_STYLE_DISTINCT) == 0);
-	of_texts(&s, "# Head\n- one\n* two\n12. three\n\n• four", "one two?", &f);
-	assert_true(fabs(style(&f, SL_STYLE_LISTS) - log(5)) < 1e-6);
-	assert_true(fabs(style(&f, SL_STYLE_HEADINGS) - log(2)) < 1e-6);
-	assert_true(fabs(style(&f, SL_STYLE_DIGITS) - log(3)) < 1e-6);
-	assert_true(fabs(style(&f, SL_STYLE_QUESTIONS) + log(2)) < 1e-6);
-	assert_true(fabs(style(&f, SL_STYLE_LINES) - log(7. / 2)) < 1e-6);
-	of_texts(&s, "Done.", "Not do", &f);
-	assert_true(style(&f, SL_STYLE_ENDING) == 1);
+		if (f.columns[i] < 1u << 18)
+			assert_true(fabs(fabs((double)f.values[i]) - 0.5) < 1e-6);
+	sl_arena_release(&s.arena);
+}
+
+/* A style value is a difference times a fixed number: so two pairs whose raw differences stand in a known ratio tell
+ * whether the right thing is counted, whatever the unit. */
+static void test_style(void **state)
+{
+	static const struct {
+		enum sl_style which;
+		const char *prompt, *one, *other; /* each against ""  */
+		double ratio;                     /* value of one / value of other */
+	} rows[] = {
+		{ SL_STYLE_WORDS, "", "a A a", "a", 2 }, /* log 4 / log 2 */
+		{ SL_STYLE_DISTINCT, "", "a b c", "a A a", 2 },
+		{ SL_STYLE_DISTINCT_PAIRS, "", "a b c d", "a a a", 2 },
+		{ SL_STYLE_REPEATED, "", "a a a a", "b b", 2 },
+		{ SL_STYLE_REPEATED_PAIRS, "", "a a a a a", "a a a", 2 },
+		{ SL_STYLE_BYTES, "", "123", "1", 2 },
+		{ SL_STYLE_LINES, "", "a\nb\n\n", "a", 2 },
+		{ SL_STYLE_PARAGRAPHS, "", "a\n\nb\n\nc\n\nd", "a\n\nb", 2 },
+		{ SL_STYLE_LISTS, "", "- one\n* two\n12. three", "\xe2\x80\xa2 four\n-no", 2 },
+		{ SL_STYLE_HEADINGS, "", "# a\n## b\n# c\n", "a\n#", 2 },
+		{ SL_STYLE_EMPHASIS, "", "**`", "*", 2 },
+		{ SL_STYLE_BEGINNING, "", "One", "A", 1 },
+		{ SL_STYLE_ENDING, "", "Done.\n", "do)", 1 },
+		{ SL_STYLE_DIGITS, "", "a 1 23", "7", 2 },
+		{ SL_STYLE_QUESTIONS, "", "? a ??", "?", 2 },
+		{ SL_STYLE_CALLS, "", "!!!", "!", 2 },
+		{ SL_STYLE_COMMAS, "", "a,,,", "b,", 2 },
+		{ SL_STYLE_STOPS, "", "...", ".", 2 },
+		{ SL_STYLE_QUOTES, "", "\"a\" \"", "\"", 2 },
+		{ SL_STYLE_APOSTROPHES, "", "'a' '", "'", 2 },
+		{ SL_STYLE_PARENTHESES, "", "(()(", "(", 2 },
+		{ SL_STYLE_COLONS, "", "::;", ":", 2 },
+		{ SL_STYLE_HYPHENS, "", "---", "a-b", 2 },
+		{ SL_STYLE_MARKS, "", "{%~", "/", 2 },
+		{ SL_STYLE_MARK_SHARE, "", "a.", "abc|", 2 },
+		{ SL_STYLE_UPPER, "", "AbZM", "Q", 2 },
+		{ SL_STYLE_UPPER_SHARE, "", "Ab", "aBcd", 2 },
+		{ SL_STYLE_FOREIGN, "", "\xe2\x80\xa2", "\xc2\xa0\xc3", 1 },
+		{ SL_STYLE_WORD_LENGTH, "", "abcd ef", "abc de f", 1.5 },
+		{ SL_STYLE_LONG_WORDS, "", "abcdefg", "abcdefgh abcdef", 2 },
+		{ SL_STYLE_CAPITALS, "", "AB CDE FG I", "NO I Do", 2 },
+		{ SL_STYLE_SENTENCES, "", "a. b! c? d", "a.b c.", 2 },
+		{ SL_STYLE_SENTENCE_LENGTH, "", "a b c. d e f.", "a. b.", 2 },
+		{ SL_STYLE_JOINED, "", "a,b.c!d 1.5", "a.b, c", 2 },
+		{ SL_STYLE_SELF, "", "I i I", "I am", 2 },
+		{ SL_STYLE_YOU, "", "you Your you", "YOU", 2 },
+		{ SL_STYLE_REFUSAL, "", "Sorry, I can't. I cannot", "unable won", 2 },
+		{ SL_STYLE_DISTINCT_SHARE, "", "a a b b", "c c d d", 1 },
+		{ SL_STYLE_DISTINCT_PAIR_SHARE, "", "a a a", "c c c", 1 },
+		{ SL_STYLE_FROM_PROMPT, "Red green blue?", "red green blue green", "the red one", 2 },
+		{ SL_STYLE_FROM_PROMPT_SHARE, "red", "red", "the red", 2 },
+	};
+	struct synthetic s = { 0 };
+	bool told[SL_STYLE_COUNT] = { false };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		const char *const texts[2] = { rows[i].one, rows[i].other };
+		double values[2];
+
+		for (int k = 0; k < 2; k++) {
+			struct sl_features f;
+			struct sl_pair p;
+
+			sl_pair_init(&p);
+			p.prompt = synthetic_message(&s, "user", rows[i].prompt);
+			p.chosen = synthetic_message(&s, "assistant", texts[k]);
+			p.rejected = synthetic_message(&s, "assistant", "");
+			sl_features_of(&p, 18, &s.arena, &f);
+			values[k] = style(&f, rows[i].which);
+		}
+		if (values[1] == 0 || fabs(values[0] / values[1] - rows[i].ratio) > 1e-6)
+			fail_msg("row %zu: '%s' %g, '%s' %g", i, texts[0], values[0], texts[1], values[1]);
+		told[rows[i].which] = true;
+	}
+	for (int i = 0; i < SL_STYLE_COUNT; i++)
+		if (!told[i])
+			fail_msg("style %d has no row", i);
 	sl_arena_release(&s.arena);
 }
 
@@ -155,6 +223,7 @@ int main(void)
 		cmocka_unit_test(test_swap_negates_bits),
 		cmocka_unit_test(test_columns_are_distinct_and_in_range),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_style),
 		cmocka_unit_test(test_odd_texts),
 		cmocka_unit_test(test_domains_have_their_own_style),
 	};

@@ -32,7 +32,7 @@ static void test_step_follows_the_gradient(void **state)
 
 	(void)state;
 	synthetic_make(&s, 40, 9, 0);
-	sl_learner_init(&l, 10, 0.1, 0.5);
+	sl_learner_init(&l, 10, 0.1, (struct sl_l2){ 0.5, 0.5 });
 	for (size_t i = 0; i + 1 < s.count; i++) {
 		sl_features_of(&s.pairs[i], 10, &s.arena, &f);
 		sl_learner_step(&l, &f);
@@ -81,7 +81,7 @@ static void test_l2_holds_weights_small(void **state)
 	for (int k = 0; k < 2; k++) {
 		struct sl_learner l;
 
-		sl_learner_init(&l, 10, 0.5, k ? 100 : 0);
+		sl_learner_init(&l, 10, 0.5, k ? (struct sl_l2){ 100, 100 } : (struct sl_l2){ 0, 0 });
 		for (size_t i = 0; i < s.count; i++) {
 			struct sl_features f;
 

@@ -86,8 +86,8 @@ static void test_same_input_same_bits(void **state)
 		folder_begin(&f);
 		s.rewinds = 0;
 		synthetic_train(&s, &o, folder_path(&f, "1"), &r);
-		/* once (or once an epoch), then evaluation and cross-fitting */
-		assert_int_equal(s.rewinds, (i == 0 ? 1 : o.epochs) + 2);
+		/* choosing L2, once (or once an epoch), then evaluation and cross-fitting */
+		assert_int_equal(s.rewinds, (i == 0 ? 1 : o.epochs) + 3);
 		synthetic_train(&s, &o, folder_path(&f, "2"), &r);
 		sha256_of(&f, "1/weights.bin", first[0]);
 		sha256_of(&f, "2/weights.bin", second[0]);
@@ -138,6 +138,31 @@ static void test_held_out_groups_never_train(void **state)
 	synthetic_release(&s);
 }
 
+/* Labels that mean nothing are held down firmly; a given strength is left alone. */
+static void test_l2_is_chosen(void **state)
+{
+	struct sl_train_options o;
+	struct sl_train_report r[3];
+	struct synthetic clear, random;
+	struct folder f;
+
+	(void)state;
+	options_small(&o);
+	synthetic_make(&clear, 1500, 14, 0);
+	synthetic_make(&random, 1500, 15, 500);
+	folder_begin(&f);
+	synthetic_train(&clear, &o, folder_path(&f, "1"), &r[0]);
+	synthetic_train(&random, &o, folder_path(&f, "2"), &r[1]);
+	o.l2 = 7;
+	synthetic_train(&random, &o, folder_path(&f, "3"), &r[2]);
+	assert_true(r[0].l2_grams < r[1].l2_grams);
+	assert_true(r[1].l2_style >= 300);
+	assert_true(r[2].l2_grams == 7 && r[2].l2_style == 7);
+	folder_end(&f);
+	synthetic_release(&clear);
+	synthetic_release(&random);
+}
+
 struct margins {
 	struct synthetic *s;
 	size_t count, right, wrong_order;
@@ -166,6 +191,7 @@ static void test_cross_fit(void **state)
 	(void)state;
 	options_small(&o);
 	o.epochs = 6;
+	o.l2 = 1; /* chosen, it is the one thing that a fold knows of itself */
 	synthetic_make(&s, 600, 5, 0);
 	examples = synthetic_examples(&s);
 	m = (struct margins){ .s = &s };
@@ -240,13 +266,10 @@ static void test_report_is_json(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_learns_a_planted_rule),
-		cmocka_unit_test(test_permuted_labels_give_chance),
-		cmocka_unit_test(test_same_input_same_bits),
-		cmocka_unit_test(test_held_out_groups_never_train),
-		cmocka_unit_test(test_cross_fit),
-		cmocka_unit_test(test_bad_options),
-		cmocka_unit_test(test_report_is_json),
+		cmocka_unit_test(test_learns_a_planted_rule), cmocka_unit_test(test_permuted_labels_give_chance),
+		cmocka_unit_test(test_same_input_same_bits),  cmocka_unit_test(test_held_out_groups_never_train),
+		cmocka_unit_test(test_l2_is_chosen),          cmocka_unit_test(test_cross_fit),
+		cmocka_unit_test(test_bad_options),           cmocka_unit_test(test_report_is_json),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
