@@ -6,7 +6,10 @@
  *
  * Here the stream forks. Gold pairs are done: they leave for the gold table,
  * numbered 1, 2, 3 ... by a logged counter. The number is the table's version, so
- * every decision can say which gold it saw. All others go on to be scored. */
+ * every decision can say which gold it saw. All others go on to be scored.
+ *
+ * The trail says here which split a gold pair is in, and of all others that share a prompt with
+ * select or report, `holdout`: whatever becomes of such a pair, no model ever trains on it. */
 #include "hashing_vectorizer.h"
 #include "operator.h"
 
@@ -113,6 +116,20 @@ static void sequence_write(struct sl_task *task, int64_t sequence)
 	sl_put(task, SEQUENCE, sl_text("gold"), (struct sl_bytes){ value, sizeof value });
 }
 
+/* Code words, in the order of enum sl_split. */
+static const char *const gold_splits[] = { "train", "select", "report" };
+static const char *const holdouts[] = { NULL, "holdout: select", "holdout: report" };
+
+static void emit_other(struct sl_task *task, const struct sl_pair *p)
+{
+	const char *holdout = holdouts[sl_split_of(p->group)];
+
+	if (holdout)
+		sl_emit_because(task, EMBEDDED, p, "%s", holdout);
+	else
+		sl_emit(task, EMBEDDED, p);
+}
+
 static enum sl_verdict embed_open(struct sl_task *task, void *self)
 {
 	struct embed *e = self;
@@ -136,13 +153,13 @@ static enum sl_verdict embed_process(struct sl_task *task, void *self, const str
 		sl_vectorize(&e->vectorizer, context_of(&p, (size_t)e->text_max_bytes, a), a, vector);
 		p.vectors.context = (struct sl_bytes){ vector, size_bytes };
 		if (!p.gold.present) {
-			sl_emit(task, EMBEDDED, &p);
+			emit_other(task, &p);
 			continue;
 		}
 		if (sequence < 0)
 			sequence = sequence_read(task);
 		p.gold.sequence = ++sequence;
-		sl_emit(task, GOLD, &p);
+		sl_emit_because(task, GOLD, &p, "%s", gold_splits[sl_split_of(p.group)]);
 	}
 	if (sequence > 0)
 		sequence_write(task, sequence);
@@ -159,7 +176,7 @@ static void embed_close(struct sl_task *task, void *self)
 
 const struct sl_operator sl_operator_embed = {
 	.name = "embed",
-	.version = "1",
+	.version = "2",
 	.help = "the context of a pair as a vector; gold pairs are numbered and leave for the gold table",
 	.options = options,
 	.ports = ports,

@@ -68,6 +68,32 @@ static void test_ports_and_sequence(void **unused)
 	sl_trial_free(t);
 }
 
+/* Who may train is said where the stream forks: of each split once, gold and not. */
+static void test_holdout(void **unused)
+{
+	static const char *const gold[] = { "train", "select", "report" };
+	static const char *const others[] = { "", "holdout: select", "holdout: report" };
+	struct sl_trial *t = sl_trial_new(yaml, NULL, 0);
+	struct sl_arena a = { 0 };
+	struct sl_pair in[6], *out;
+
+	(void)unused;
+	for (int i = 0; i < 6; i++) {
+		in[i] = make_pair_in(&a, (enum sl_split)(i / 2), "prompt", "yes", "no");
+		in[i].gold.present = i % 2;
+	}
+	assert_true(sl_trial_feed(t, "pairs.unique", in, 6));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+	assert_int_equal(sl_trial_read(t, "pairs.embedded", &a, &out), 3);
+	for (int i = 0; i < 3; i++)
+		assert_true(sl_is(out[i].trail[0].reason, others[i]));
+	assert_int_equal(sl_trial_read(t, "pairs.gold", &a, &out), 3);
+	for (int i = 0; i < 3; i++)
+		assert_true(sl_is(out[i].trail[0].reason, gold[i]));
+	sl_arena_release(&a);
+	sl_trial_free(t);
+}
+
 static void test_torture(void **unused)
 {
 	struct sl_trial_case c = { .name = "embed", .yaml = yaml, .feed = feed, .batch_most = PAIRS, .schedules = 5 };
@@ -125,6 +151,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ports_and_sequence),
+		cmocka_unit_test(test_holdout),
 		cmocka_unit_test(test_text),
 		cmocka_unit_test(test_torture),
 	};
