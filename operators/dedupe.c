@@ -18,7 +18,9 @@
  * and learns from it how the label arrived; raw copies after it are set aside naming
  * it. If the gold pair does not know yet how the label arrived, the first of those teaches it:
  * the gold pair goes out once more, with label_arrived, under its id (the gold table is a
- * changelog by id). So the order makes no difference to what is known in the end. Gold is
+ * changelog by id). So the order makes no difference to what is known in the end. A gold pair that passes an
+ * earlier near copy with another prompt joins that copy's group: what is held out of training, and what
+ * is no example for it, goes by group, and the copy is in the stream already. Gold is
  * set aside only for an earlier gold pair, also a near one: the two could
  * fall on both sides of the train and report split.
  *
@@ -402,6 +404,8 @@ static void let_gold_through(struct sl_task *task, const struct sl_pair *pair, c
 	const char *arrived = label_arrived(m);
 	char of[SL_ID_HEX_SIZE];
 
+	if (!sl_id_none(m->row.group))
+		gold.group = m->row.group;
 	if (!gold.gold.label_arrived.size)
 		gold.gold.label_arrived = sl_text(arrived);
 	sl_emit_because(task, UNIQUE, &gold, "gold: of raw %s, label arrived %s", sl_id_hex(m->row.id, of), arrived);
@@ -451,7 +455,9 @@ static void remember(struct sl_task *task, struct dedupe *d, const struct sl_see
 
 static void process_pair(struct sl_task *task, struct dedupe *d, const struct sl_pair *pair)
 {
-	struct sl_seen me = { .id = pair->id, .pair_key = pair->pair_key, .gold = pair->gold.present };
+	struct sl_seen me = {
+		.id = pair->id, .pair_key = pair->pair_key, .group = pair->group, .gold = pair->gold.present
+	};
 	uint32_t hashes[SL_PROBES];
 	struct texts t;
 	struct match m;

@@ -2,11 +2,12 @@
  *
  * The row, little-endian:
  *
- *     1   format and flags: 0x10, bit 0 gold, bits 1 to 3 prompt, chosen, rejected whole
+ *     1   format and flags: 0x20, bit 0 gold, bits 1 to 3 prompt, chosen, rejected whole
  *     16  id        16  pair_key        8  chosen_key
  *     64  band hashes
  *     12  how many shingles: prompt, chosen, rejected
  *     4 x shingles, in this order
+ *     16  group (not in format 0x10)
  *
  * Shingles are kept in full, 4 bytes a word (1.5 KB for a pair of 2.3 KB), because a
  * copy is decided by exact Jaccard without the text. They are written in the order
@@ -32,12 +33,14 @@
 #include <stdlib.h>
 
 enum {
-	FORMAT = 0x10,
+	FORMAT = 0x20,
+	FORMAT_WITHOUT_GROUP = 0x10,
 	FORMAT_MASK = 0xf0,
 	GOLD = 1,
 	WHOLE = 2,
 	HEAD_BYTES = 1 + 16 + 16 + 8 + 4 * SL_BANDS,
-	COUNTS = 12
+	COUNTS = 12,
+	GROUP_BYTES = 16
 };
 
 struct sl_index_slot {
@@ -60,7 +63,7 @@ static void get_hashes(const uint8_t *from, uint32_t *hashes, size_t count)
 
 void sl_seen_encode(const struct sl_seen *s, struct sl_buf *to)
 {
-	size_t size = HEAD_BYTES + COUNTS;
+	size_t size = HEAD_BYTES + COUNTS + GROUP_BYTES;
 	uint8_t *at;
 
 	for (int p = 0; p < SL_PARTS; p++)
@@ -80,6 +83,15 @@ void sl_seen_encode(const struct sl_seen *s, struct sl_buf *to)
 	at += COUNTS;
 	for (int p = 0; p < SL_PARTS; p++)
 		at = put_hashes(at, s->part[p].at, s->part[p].count);
+	memcpy(at, s->group.b, GROUP_BYTES);
+}
+
+/* 0: no format of ours. */
+static size_t size_around(uint8_t first)
+{
+	if ((first & FORMAT_MASK) == FORMAT)
+		return HEAD_BYTES + COUNTS + GROUP_BYTES;
+	return (first & FORMAT_MASK) == FORMAT_WITHOUT_GROUP ? HEAD_BYTES + COUNTS : 0;
 }
 
 bool sl_seen_decode_head(struct sl_bytes value, struct sl_seen *s)
@@ -87,7 +99,7 @@ bool sl_seen_decode_head(struct sl_bytes value, struct sl_seen *s)
 	const uint8_t *at = value.data;
 
 	*s = (struct sl_seen){ 0 };
-	if (value.size < HEAD_BYTES + COUNTS || (at[0] & FORMAT_MASK) != FORMAT)
+	if (value.size == 0 || size_around(at[0]) == 0 || value.size < size_around(at[0]))
 		return false;
 	s->gold = at[0] & GOLD;
 	memcpy(s->id.b, at + 1, 16);
@@ -109,8 +121,10 @@ bool sl_seen_decode(struct sl_bytes value, struct sl_arena *a, struct sl_seen *s
 		s->part[p].whole = at[0] & WHOLE << p;
 		sum += s->part[p].count;
 	}
-	if (value.size != HEAD_BYTES + COUNTS + 4 * sum)
+	if (value.size != size_around(at[0]) + 4 * sum)
 		return false;
+	if ((at[0] & FORMAT_MASK) == FORMAT)
+		memcpy(s->group.b, at + value.size - GROUP_BYTES, GROUP_BYTES);
 	at += HEAD_BYTES + COUNTS;
 	for (int p = 0; p < SL_PARTS; p++) {
 		if (s->part[p].count == 0)

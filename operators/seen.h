@@ -11,6 +11,7 @@ enum sl_part { SL_PROMPT, SL_CHOSEN, SL_REJECTED, SL_PARTS };
 struct sl_seen {
 	struct sl_id id;
 	struct sl_id pair_key;
+	struct sl_id group;    /* none: of a row that was written before rows had it */
 	uint64_t chosen_key;   /* of the chosen answer: tells which way round an exact copy is */
 	uint64_t rejected_key; /* not stored */
 	bool gold;

@@ -288,8 +288,8 @@ static void test_torture(void **unused)
 	}
 }
 
-/* The gold pair as the gold table will have it, without where it came from and how it went. */
-static struct sl_bytes gold_of(const struct step steps[2], struct sl_arena *a)
+/* The gold pair as the gold table will have it, without where it came from and how it went. Its group is set apart. */
+static struct sl_bytes gold_of(const struct step steps[2], struct sl_id *group, struct sl_arena *a)
 {
 	struct table table = { "order", { steps[0], steps[1] } };
 	struct sl_trial *t = sl_trial_new(yaml, NULL, 0);
@@ -306,6 +306,8 @@ static struct sl_bytes gold_of(const struct step steps[2], struct sl_arena *a)
 			gold = pairs[i];
 	gold.trail_count = 0;
 	gold.arrival.line = 0;
+	*group = gold.group;
+	gold.group = (struct sl_id){ { 0 } };
 	sl_pair_encode(&gold, &b);
 	bytes = sl_arena_bytes(a, sl_buf_bytes(&b));
 	sl_buf_release(&b);
@@ -313,7 +315,8 @@ static struct sl_bytes gold_of(const struct step steps[2], struct sl_arena *a)
 	return bytes;
 }
 
-/* The raw copy before the gold pair, or behind it: the gold table is the same. */
+/* The raw copy before the gold pair, or behind it: the gold table is the same, but that the gold pair joins the group
+ * of a copy that is in the stream. */
 static void test_orders(void **unused)
 {
 	static const struct step gold = { .prompt = "P", .chosen = "C", .rejected = "R", .gold = GOLD };
@@ -326,11 +329,20 @@ static void test_orders(void **unused)
 	(void)unused;
 	for (size_t i = 0; i < sizeof copies / sizeof *copies; i++) {
 		struct sl_arena a = { 0 };
-		struct sl_bytes before = gold_of((const struct step[]){ copies[i], gold }, &a);
-		struct sl_bytes behind = gold_of((const struct step[]){ gold, copies[i] }, &a);
+		struct sl_pair own = sl_trial_pair(&a, text_of("P"), "c", "r");
+		struct sl_pair copy = sl_trial_pair(&a, text_of(copies[i].prompt), "c", "r");
+		struct sl_id joined, kept;
+		struct sl_bytes before = gold_of((const struct step[]){ copies[i], gold }, &joined, &a);
+		struct sl_bytes behind = gold_of((const struct step[]){ gold, copies[i] }, &kept, &a);
+		struct sl_arena scratch = { 0 };
 
+		sl_pair_identify(&own, &scratch);
+		sl_pair_identify(&copy, &scratch);
+		sl_arena_release(&scratch);
 		if (!sl_bytes_equal(before, behind))
 			fail_msg("copy %zu", i);
+		assert_true(sl_id_equal(joined, copy.group));
+		assert_true(sl_id_equal(kept, own.group));
 		sl_arena_release(&a);
 	}
 }

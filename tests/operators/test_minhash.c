@@ -153,7 +153,9 @@ static void test_bands_are_fixed(void **state)
 
 static struct sl_seen example(struct sl_arena *a)
 {
-	struct sl_seen s = { .id = key_a, .pair_key = key_b, .chosen_key = 0x1122334455667788u, .gold = true };
+	struct sl_seen s = {
+		.id = key_a, .pair_key = key_b, .group = key_a, .chosen_key = 0x1122334455667788u, .gold = true
+	};
 
 	for (uint32_t b = 0; b < SL_BANDS; b++)
 		s.bands[b] = 1000 + b;
@@ -171,9 +173,10 @@ static void test_row(void **state)
 
 	(void)state;
 	sl_seen_encode(&s, &row);
-	assert_int_equal(row.size, 41 + 64 + 12 + 4 * (3 + 1 + 2));
+	assert_int_equal(row.size, 41 + 64 + 12 + 4 * (3 + 1 + 2) + 16);
 	assert_true(sl_seen_decode(sl_buf_bytes(&row), &a, &back));
 	assert_true(sl_id_equal(back.id, s.id) && sl_id_equal(back.pair_key, s.pair_key) && back.gold);
+	assert_true(sl_id_equal(back.group, s.group));
 	assert_true(back.chosen_key == s.chosen_key);
 	assert_memory_equal(back.bands, s.bands, sizeof s.bands);
 	for (int p = 0; p < SL_PARTS; p++) {
@@ -189,9 +192,13 @@ static void test_row(void **state)
 		assert_false(sl_seen_decode((struct sl_bytes){ part, size }, &a, &back));
 		free(part);
 	}
-	row.data[0] ^= 0x20;
+	row.data[0] ^= 0x40;
 	assert_false(sl_seen_decode(sl_buf_bytes(&row), &a, &back));
-	row.data[0] ^= 0x20;
+	row.data[0] ^= 0x40 ^ 0x30; /* the first format, which had no group */
+	assert_false(sl_seen_decode(sl_buf_bytes(&row), &a, &back));
+	assert_true(sl_seen_decode((struct sl_bytes){ row.data, row.size - 16 }, &a, &back));
+	assert_true(sl_id_none(back.group) && back.part[SL_REJECTED].count == 2);
+	row.data[0] ^= 0x30;
 	memset(row.data + 105, 0xff, 12); /* counts */
 	assert_false(sl_seen_decode(sl_buf_bytes(&row), &a, &back));
 	sl_buf_release(&row);
