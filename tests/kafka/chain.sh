@@ -106,8 +106,8 @@ same() {
 	local id
 	if ! diff "$dir/$2.records" "$dir/$4.records" >"$dir/diff"; then
 		echo "${0##*/}: $1: records differ (seed $seed): < wanted, > found" >&2
-		grep -c '^<' "$dir/diff" | sed 's/$/ are missing or other/' >&2
-		grep -c '^>' "$dir/diff" | sed 's/$/ are too many or other/' >&2
+		awk '/^</ { missing++ } /^>/ { many++ } END { printf "%d are missing or other\n%d are too many or other\n", missing, many }' \
+			"$dir/diff" >&2
 		cut -c1-160 "$dir/diff" | head -n 12 >&2
 		for id in $(awk '/^[<>]/ && $3 != "-" { print $3 }' "$dir/diff" | uniq | head -n 3); do
 			echo "-- $id, wanted:" >&2
