@@ -34,7 +34,8 @@
 #define L2_BYTES_MOST (32 << 20)
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 #define L2_FOLDS 5
-static const double l2_style[] = { 300, 100, 1000, 3000 }, l2_grams[] = { 300, 30, 3 };
+#define L2_FOLDS_AGREE 5 /* on a better one */
+static const double l2_style[] = { 500, 150, 50, 1500 }, l2_grams[] = { 1000, 100, 10, 3 };
 
 void sl_train_options_default(struct sl_train_options *o)
 {
@@ -159,12 +160,12 @@ static void block_shuffle(struct training *t, int64_t epoch, uint64_t block_numb
 	}
 }
 
-/* Mean loss of the block's examples, each by a learner that does not know its group, under the temperature that suits
- * them: what p will be. */
-static double l2_loss(struct training *t, struct sl_l2 l2, double *margins)
+/* The loss of the block's examples by fold, each example by a learner that does not know its group, under the
+ * temperature that suits them all: the loss of what p will be. */
+static void l2_losses(struct training *t, struct sl_l2 l2, double *margins, double losses[L2_FOLDS])
 {
-	size_t count = 0;
-	double loss = 0, temperature;
+	size_t ends[L2_FOLDS], count = 0;
+	double temperature;
 
 	for (unsigned fold = 0; fold < L2_FOLDS; fold++) {
 		struct sl_learner learner;
@@ -179,39 +180,56 @@ static double l2_loss(struct training *t, struct sl_l2 l2, double *margins)
 		for (size_t i = 0; i < t->count; i++)
 			if (t->block[i].l2_fold == fold)
 				margins[count++] = sl_learner_margin(&learner, &t->block[i].features);
+		ends[fold] = count;
 		sl_learner_release(&learner);
 	}
 	assert(count == t->count);
 	temperature = sl_temperature_fit(margins, count);
-	for (size_t i = 0; i < count; i++)
-		loss += sl_loss(margins[i] / temperature);
-	return loss;
+	for (size_t fold = 0, i = 0; fold < L2_FOLDS; fold++) {
+		losses[fold] = 0;
+		for (; i < ends[fold]; i++)
+			losses[fold] += sl_loss(margins[i] / temperature);
+	}
+}
+
+/* A few prompts may carry half of the examples, so a sum over all can be the luck of one fold. */
+static bool l2_better(const double losses[L2_FOLDS], const double best[L2_FOLDS])
+{
+	double difference = 0;
+	int folds = 0;
+
+	for (int fold = 0; fold < L2_FOLDS; fold++) {
+		difference += losses[fold] - best[fold];
+		folds += losses[fold] < best[fold];
+	}
+	return difference < 0 && folds >= L2_FOLDS_AGREE;
 }
 
 /* First the strength for style, then, with that, the one for n-grams. Cross-fitted margins know of their own fold what
- * came out here, two numbers of seven, and no more. */
+ * came out here, two numbers of few, and no more. */
 static void l2_choose(struct training *t)
 {
-	struct sl_l2 best = { l2_grams[0], l2_style[0] };
-	double best_loss, *margins;
+	double best_losses[L2_FOLDS], losses[L2_FOLDS], *margins;
 
+	t->l2 = (struct sl_l2){ l2_grams[0], l2_style[0] };
 	t->examples->rewind(t->examples->arg);
 	(void)block_read(t, L2_EXAMPLES_MOST, L2_BYTES_MOST);
 	margins = sl_calloc(t->count + 1, sizeof *margins);
-	best_loss = l2_loss(t, best, margins);
+	l2_losses(t, t->l2, margins, best_losses);
 	for (size_t i = 1; i < COUNT(l2_style) + COUNT(l2_grams) - 1; i++) {
-		bool style = i < COUNT(l2_style);
-		struct sl_l2 tried = style ? (struct sl_l2){ best.grams, l2_style[i] }
-					   : (struct sl_l2){ l2_grams[i - COUNT(l2_style) + 1], best.style };
-		double loss = l2_loss(t, tried, margins);
+		struct sl_l2 tried = t->l2;
 
-		if (loss < best_loss) {
-			best_loss = loss;
-			best = tried;
+		if (i < COUNT(l2_style))
+			tried.style = l2_style[i];
+		else
+			tried.grams = l2_grams[i - COUNT(l2_style) + 1];
+		l2_losses(t, tried, margins, losses);
+		if (l2_better(losses, best_losses)) {
+			memcpy(best_losses, losses, sizeof losses);
+			t->l2 = tried;
 		}
 	}
 	free(margins);
-	t->l2 = best;
 }
 
 static void training_init(struct training *t, const struct sl_train_options *o, const struct sl_examples *examples,
