@@ -108,8 +108,8 @@ same() {
 		echo "${0##*/}: $1: records differ (seed $seed): < wanted, > found" >&2
 		awk '/^</ { missing++ } /^>/ { many++ } END { printf "%d are missing or other\n%d are too many or other\n", missing, many }' \
 			"$dir/diff" >&2
-		cut -c1-160 "$dir/diff" | head -n 12 >&2
-		for id in $(awk '/^[<>]/ && $3 != "-" { print $3 }' "$dir/diff" | uniq | head -n 3); do
+		awk 'NR <= 12 { print substr($0, 1, 160) }' "$dir/diff" >&2
+		for id in $(awk '/^[<>]/ && $3 != "-" && !seen[$3]++ && ++n <= 3 { print $3 }' "$dir/diff"); do
 			echo "-- $id, wanted:" >&2
 			explain "$2" "$3" "$id" | cut -c1-160 >&2
 			echo "-- $id, found:" >&2
@@ -125,7 +125,7 @@ same() {
 
 same_store() { # what, wanted, found
 	if ! diff "$dir/$2.store" "$dir/$3.store" >"$dir/diff"; then
-		cut -c1-160 "$dir/diff" | head -n 20 >&2
+		awk 'NR <= 20 { print substr($0, 1, 160) }' "$dir/diff" >&2
 		wrong "$1: the stores differ; left in $dir"
 	fi
 }
