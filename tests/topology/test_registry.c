@@ -30,13 +30,17 @@ struct line {
 	const char *body;
 };
 
+struct said {
+	size_t asked;
+	char method[200], path[200], authorization[99]; /* of the last request */
+	char bodies[2][1 << 15];                        /* of the last PUT and POST */
+};
+
 struct fake {
 	pthread_mutex_t lock;
 	const struct line *lines; /* method NULL at the end; what none matches is 404 */
-	size_t asked;
-	char last[2][200];         /* method and path */
-	char bodies[2][1 << 15];   /* of the last PUT and POST */
-	char authorization[2][99]; /* of the last requests */
+	struct said said;         /* the lock is held */
+	struct said seen;         /* of the tests alone, a copy */
 	struct sl_http *server;
 	char url[64];
 };
@@ -48,12 +52,12 @@ static void answer(void *arg, const struct sl_request *q, struct sl_reply *reply
 	size_t post = strcmp(q->method, "POST") == 0;
 
 	sl_lock(&f->lock);
-	f->asked++;
-	snprintf(f->last[0], sizeof f->last[0], "%s", q->method);
-	snprintf(f->last[1], sizeof f->last[1], "%s", q->path);
-	snprintf(f->authorization[0], sizeof f->authorization[0], "%s", authorization ? authorization : "");
+	f->said.asked++;
+	snprintf(f->said.method, sizeof f->said.method, "%s", q->method);
+	snprintf(f->said.path, sizeof f->said.path, "%s", q->path);
+	snprintf(f->said.authorization, sizeof f->said.authorization, "%s", authorization ? authorization : "");
 	if (strcmp(q->method, "GET") != 0)
-		snprintf(f->bodies[post], sizeof f->bodies[post], "%.*s", (int)q->body.size,
+		snprintf(f->said.bodies[post], sizeof f->said.bodies[post], "%.*s", (int)q->body.size,
 			 (const char *)q->body.data);
 	reply->status = 404;
 	reply->type = "application/json";
@@ -100,13 +104,6 @@ static struct fake *fake_new(const struct line *lines)
 	return f;
 }
 
-/* What answer() wrote for the requests that are over may be read from here on. */
-static void fake_settle(struct fake *f)
-{
-	sl_lock(&f->lock);
-	sl_unlock(&f->lock);
-}
-
 static void fake_free(struct fake *f)
 {
 	sl_http_stop(f->server);
@@ -114,22 +111,27 @@ static void fake_free(struct fake *f)
 	free(f);
 }
 
+/* What it answers from now on; what was said so far is forgotten. */
 static void fake_say(struct fake *f, const struct line *lines)
 {
 	sl_lock(&f->lock);
 	f->lines = lines;
-	f->asked = 0;
+	memset(&f->said, 0, sizeof f->said);
 	sl_unlock(&f->lock);
+}
+
+/* What was said to it so far; until the next call. */
+static const struct said *fake_said(struct fake *f)
+{
+	sl_lock(&f->lock);
+	f->seen = f->said;
+	sl_unlock(&f->lock);
+	return &f->seen;
 }
 
 static size_t fake_asked(struct fake *f)
 {
-	size_t asked;
-
-	sl_lock(&f->lock);
-	asked = f->asked;
-	sl_unlock(&f->lock);
-	return asked;
+	return fake_said(f)->asked;
 }
 
 static struct sl_registry *client(const char *url, bool user)
@@ -201,19 +203,17 @@ static void test_register(void **state)
 			fail_msg("case %zu: %s", i, e.text);
 		assert_int_equal(id, cases[i].id);
 		assert_int_equal(fake_asked(f), cases[i].asked);
-		assert_string_equal(f->authorization[0], "Basic YW5uOm9wZW4tc2VzYW1l");
+		assert_string_equal(f->seen.authorization, "Basic YW5uOm9wZW4tc2VzYW1l");
 		if (cases[i].asked == 3)
-			assert_string_equal(f->bodies[0], "{\"compatibility\": \"FULL_TRANSITIVE\"}");
-		f->bodies[0][0] = 0;
+			assert_string_equal(f->seen.bodies[0], "{\"compatibility\": \"FULL_TRANSITIVE\"}");
 	}
-	body = json_loads(f->bodies[1], 0, NULL);
+	body = json_loads(fake_said(f)->bodies[1], 0, NULL);
 	assert_string_equal(json_string_value(json_object_get(body, "schema")), sl_pair_schema_json);
 	json_decref(body);
 	/* Subjects are escaped; the server sees them as they are. */
 	fake_say(f, fresh);
 	assert_false(sl_registry_register(r, "a/b %", sl_pair_schema_json, &id, &e));
-	fake_settle(f);
-	assert_string_equal(f->last[1], "/config/a/b %");
+	assert_string_equal(fake_said(f)->path, "/config/a/b %");
 	sl_registry_close(r);
 	fake_free(f);
 }
@@ -282,8 +282,7 @@ static void test_register_refused(void **state)
 		    !strstr(e.text, cases[i].error))
 			fail_msg("case %zu: %d '%s'", i, (int)e.verdict, e.text);
 		assert_null(strstr(e.text, PASSWORD));
-		fake_settle(f);
-		assert_string_not_equal(f->last[1], "/elsewhere");
+		assert_string_not_equal(fake_said(f)->path, "/elsewhere");
 		sl_registry_close(r);
 		fake_free(f);
 	}
@@ -310,8 +309,7 @@ static void test_decoders_are_kept(void **state)
 	for (size_t i = 0; i < 3; i++) {
 		d[i] = sl_registry_decoder(r, ids[i], &e);
 		assert_non_null(d[i]);
-		fake_settle(f);
-		assert_string_equal(f->authorization[0], "");
+		assert_string_equal(fake_said(f)->authorization, "");
 	}
 	for (size_t round = 0; round < 30; round++)
 		assert_ptr_equal(sl_registry_decoder(r, ids[round % 3], &e), d[round % 3]);
