@@ -330,6 +330,20 @@ struct sl_words sl_words_of(struct sl_arena *a, struct sl_bytes text)
 	return (struct sl_words){ words, (size_t)(w - words) };
 }
 
+/* Eight bytes of ASCII at once: the top bit of a byte is set where it is at least `least`. */
+#define EACH(byte) ((uint64_t)(byte)*0x0101010101010101u)
+#define AT_LEAST(bytes, least) (((bytes) | EACH(0x80)) - EACH(least))
+
+/* The top bits of those that are letters or digits. */
+static uint64_t word_bytes(uint64_t bytes)
+{
+	uint64_t lower = bytes | EACH(0x20);
+	uint64_t letters = AT_LEAST(lower, 'a') & ~AT_LEAST(lower, 'z' + 1);
+	uint64_t digits = AT_LEAST(bytes, '0') & ~AT_LEAST(bytes, '9' + 1);
+
+	return (letters | digits) & EACH(0x80);
+}
+
 size_t sl_words_count(struct sl_bytes text)
 {
 	const uint8_t *at = text.data;
@@ -341,6 +355,18 @@ size_t sl_words_count(struct sl_bytes text)
 		utf8proc_int32_t cp;
 		size_t n;
 
+		if (c != OTHER && i + 8 <= text.size) {
+			uint64_t bytes = sl_get_le64(at + i), words, starts;
+
+			if ((bytes & EACH(0x80)) == 0) {
+				words = word_bytes(bytes);
+				starts = words & ~(words << 8 | (uint64_t)inside << 7);
+				count += (starts >> 7) * EACH(1) >> 56; /* the sum of its bytes */
+				inside = words >> 63;
+				i += 8;
+				continue;
+			}
+		}
 		if (c != OTHER) {
 			count += c && !inside;
 			inside = c;
