@@ -157,11 +157,19 @@ echo "kill.sh: run: $lives kills within $span ms each, $done_ folders, all the s
 
 # -- run with training --------------------------------------------------------------------
 sed -e 's/^metrics:.*/metrics: off/' topology/curate.yaml >"$dir/whole.yaml"
-lives=0 done_=0 least=$((kills * 3 / 10))
-while [[ $lives -lt $least ]]; do
+fill() { # anew
 	rm -rf "$dir/trained"
 	"$sluice" ingest -t "$dir/whole.yaml" --data "$dir/trained" --gold "$dir/first/gold.jsonl" >/dev/null 2>&1
 	"$sluice" ingest -t "$dir/whole.yaml" --data "$dir/trained" "$dir/first/raw.jsonl" >/dev/null 2>&1
+}
+fill
+# A training that is killed begins again: lives must be long enough for one.
+began=$(now_ms)
+"$sluice" run -t "$dir/whole.yaml" --data "$dir/trained" --until-idle >"$dir/out" 2>&1
+span=$(($(now_ms) - began + 1))
+lives=0 done_=0 least=$((kills * 3 / 10))
+while [[ $lives -lt $least ]]; do
+	fill
 	until killed_within "$span" "$sluice" run -t "$dir/whole.yaml" --data "$dir/trained" --until-idle; do
 		lives=$((lives + 1))
 	done
@@ -188,4 +196,4 @@ while [[ $lives -lt $least ]]; do
 	fi
 	done_=$((done_ + 1))
 done
-echo "kill.sh: run with training: $lives kills, $done_ folders, all counts add up"
+echo "kill.sh: run with training: $lives kills within $span ms each, $done_ folders, all counts add up"
