@@ -173,6 +173,8 @@ bool sl_evidence_gather(const struct sl_examples *gold, const struct sl_evidence
 	sl_train_options_default(&usual);
 	if (options.folds == 0)
 		options.folds = usual.folds;
+	if (options.l2 == 0)
+		sl_model_strengths(sources->gold, &options.l2, &options.l2_style);
 	sl_nearest_init(&g.nearest, SIZE_MAX);
 	each(&g, gold, learn);
 	look_up(&g);

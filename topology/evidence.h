@@ -3,8 +3,8 @@
  * The posterior (trainer/posterior.h) learns from this how far a witness can be trusted. So a witness must
  * speak here as it would about a pair of the stream: without having seen the pair, or any other of its group.
  *
- *     gold     groups of split train: cross-fitted by group with the gold trainer's options (l2: 0 chooses two
- *              strengths on all of them, which is all that a group tells about itself);
+ *     gold     groups of split train: cross-fitted by group with the gold trainer's options, and the champion's
+ *              strengths of L2 where these leave them open;
  *              groups of split select: the champion itself, which has not been trained on them
  *     best     the champion: it never trains on gold
  *     judge    `nearest`: the examples are of split train and never of the pair's own group

@@ -266,8 +266,10 @@ static bool collect_errors(struct errors *errors, struct sl_runtime *rt, int64_t
 		return false;
 	errors->version = version;
 	errors->temperature = sl_model_temperature(m);
-	sl_model_close(m);
 	sl_training_options(errors->def, &options);
+	if (options.l2 == 0)
+		sl_model_strengths(m, &options.l2, &options.l2_style);
+	sl_model_close(m);
 	if (!sl_train_cross_fit(&options, &eval, errors, on_margin, e))
 		return false;
 	if (gold->error.verdict != SL_OK)

@@ -2,8 +2,18 @@
  *
  * An open model is never written to: any number of threads may score with it. */
 #include "model_folder.h"
+#include "train.h"
 
 #include <stdlib.h>
+
+/* Of the report that train.c adds to config.json; 0: not there, or not as train.c writes it. */
+static double strength_of(const struct sl_model_config *c, const char *which)
+{
+	const json_t *l2 = json_object_get(json_object_get(c->json, "report"), "l2");
+	double strength = json_number_value(json_object_get(l2, which));
+
+	return strength > 0 && strength <= SL_L2_MOST ? strength : 0;
+}
 
 struct sl_model *sl_model_open(const char *folder, struct sl_bytes sha256, struct sl_error *e)
 {
@@ -19,7 +29,12 @@ struct sl_model *sl_model_open(const char *folder, struct sl_bytes sha256, struc
 	} else if (sl_model_weights_read(folder, &config, sha256, &weights, e)) {
 		if (sl_linear_decode(sl_buf_bytes(&weights), &linear, e)) {
 			m = sl_malloc(sizeof *m);
-			*m = (struct sl_model){ .linear = linear, .temperature = config.temperature };
+			*m = (struct sl_model){
+				.linear = linear,
+				.temperature = config.temperature,
+				.l2_grams = strength_of(&config, "grams"),
+				.l2_style = strength_of(&config, "style"),
+			};
 		} else {
 			sl_error_in(e, "'%s/%s'", folder, sl_model_weights_name(SL_MODEL_LINEAR));
 		}
@@ -40,6 +55,12 @@ void sl_model_close(struct sl_model *m)
 double sl_model_temperature(const struct sl_model *m)
 {
 	return m->temperature;
+}
+
+void sl_model_strengths(const struct sl_model *m, double *l2, double *l2_style)
+{
+	*l2 = m->l2_grams;
+	*l2_style = m->l2_style;
 }
 
 void sl_models_score(const struct sl_model *const *models, size_t model_count, const struct sl_pair *pairs,

@@ -35,5 +35,7 @@ void sl_models_score(const struct sl_model *const *models, size_t model_count, c
 		     size_t count, struct sl_reward *out);
 /* p(chosen is better) = sl_sigmoid((chosen - rejected) / temperature). */
 double sl_model_temperature(const struct sl_model *m);
+/* The strengths of L2 that it was trained with, as in struct sl_train_options; 0 where its folder does not say. */
+void sl_model_strengths(const struct sl_model *m, double *l2, double *l2_style);
 
 #endif

@@ -16,6 +16,7 @@ enum sl_model_kind { SL_MODEL_LINEAR, SL_MODEL_POSTERIOR };
 struct sl_model {
 	struct sl_linear linear; /* owned */
 	double temperature;
+	double l2_grams, l2_style; /* 0: not known */
 };
 
 /* Write a complete version folder: into `<folder>.tmp-<pid>`, every file synced,

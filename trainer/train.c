@@ -59,8 +59,9 @@ static bool options_valid(const struct sl_train_options *o, struct sl_error *e)
 				    SL_COLUMNS_LOG2_MIN, SL_COLUMNS_LOG2_MAX);
 	if (!(o->learning_rate > 0 && o->learning_rate <= 100))
 		return sl_error_set(e, SL_STOP, "learning_rate is %g, allowed: over 0 to 100", o->learning_rate);
-	if (!(o->l2 >= 0 && o->l2 <= 1e6))
-		return sl_error_set(e, SL_STOP, "l2 is %g, allowed: 0 to 1000000", o->l2);
+	if (!(o->l2 >= 0 && o->l2 <= SL_L2_MOST) || !(o->l2_style >= 0 && o->l2_style <= SL_L2_MOST))
+		return sl_error_set(e, SL_STOP, "l2 is %g and %g for style, allowed: 0 to %.0f", o->l2, o->l2_style,
+				    SL_L2_MOST);
 	if (o->folds < 0 || o->folds == 1 || o->folds > FOLDS_MAX)
 		return sl_error_set(e, SL_STOP, "folds is %" PRId64 ", allowed: 0 or 2 to %d", o->folds, FOLDS_MAX);
 	if (o->cache_bytes < 0)
@@ -236,7 +237,7 @@ static void training_init(struct training *t, const struct sl_train_options *o, 
 			  bool all)
 {
 	*t = (struct training){ .o = o, .examples = examples, .learner_count = (size_t)o->folds + all };
-	t->l2 = (struct sl_l2){ o->l2, o->l2 };
+	t->l2 = (struct sl_l2){ o->l2, o->l2_style > 0 ? o->l2_style : o->l2 };
 	if (o->l2 == 0)
 		l2_choose(t);
 	for (size_t k = 0; k < t->learner_count; k++)

@@ -18,14 +18,17 @@ struct sl_examples {
 	bool (*next)(void *arg, const struct sl_pair **pair);
 };
 
+#define SL_L2_MOST 1e6
+
 struct sl_train_options {
 	uint64_t seed;
 	int64_t epochs;       /* 3 */
 	int64_t columns_log2; /* 18: hashed n-gram columns */
 	double learning_rate; /* alpha of FTRL-proximal (AdaGrad steps with an exact L2), see learner.h */
-	double l2;     /* strength, against the summed loss of all epochs; 0: chosen by cross-validation over groups,
-			  one for n-grams, one for style */
-	int64_t folds; /* 5: cross-fitting of p on the examples themselves; 0: none */
+	double l2;       /* strength, against the summed loss of all epochs; 0: chosen by cross-validation over groups,
+			    one for n-grams, one for style */
+	double l2_style; /* of the style columns; 0: as l2 */
+	int64_t folds;   /* 5: cross-fitting of p on the examples themselves; 0: none */
 	int64_t cache_bytes; /* 256 MiB: features kept between epochs; more examples are read again in every epoch
 				and shuffled in blocks of this size (0: in the order of the stream) */
 };

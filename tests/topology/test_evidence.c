@@ -21,7 +21,6 @@ static struct sl_train_options small(void)
 	sl_train_options_default(&o);
 	o.columns_log2 = 12;
 	o.epochs = 2;
-	o.l2 = 10; /* chosen by cross-validation it would be the one thing that a group tells the models of its fold */
 	return o;
 }
 
