@@ -145,6 +145,9 @@ static void test_l2_is_chosen(void **state)
 	struct sl_train_report r[3];
 	struct synthetic clear, random;
 	struct folder f;
+	struct sl_model *m;
+	struct sl_error e;
+	char chosen[65], given[65];
 
 	(void)state;
 	options_small(&o);
@@ -158,6 +161,17 @@ static void test_l2_is_chosen(void **state)
 	assert_true(r[0].l2_grams < r[1].l2_grams);
 	assert_true(r[1].l2_style >= 300);
 	assert_true(r[2].l2_grams == 7 && r[2].l2_style == 7);
+
+	/* The version knows them, and the same strengths given by hand give the same weights. */
+	m = sl_model_open(folder_path(&f, "1"), (struct sl_bytes){ NULL, 0 }, &e);
+	assert_non_null(m);
+	sl_model_strengths(m, &o.l2, &o.l2_style);
+	sl_model_close(m);
+	assert_true(o.l2 == r[0].l2_grams && o.l2_style == r[0].l2_style);
+	synthetic_train(&clear, &o, folder_path(&f, "4"), &r[2]);
+	sha256_of(&f, "1/weights.bin", chosen);
+	sha256_of(&f, "4/weights.bin", given);
+	assert_string_equal(chosen, given);
 	folder_end(&f);
 	synthetic_release(&clear);
 	synthetic_release(&random);
