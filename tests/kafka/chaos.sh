@@ -59,13 +59,15 @@ sluice=$(realpath "$sluice") worker_binary=$(realpath "$worker_binary")
 ulimit -c unlimited 2>/dev/null || true # workers run in $dir: a core is left there, with --keep or after a failure
 
 declare -A pid=() state=() life=() port=() pace=()
-feeder='' restarting='' broker=0 weather='' proxy_pid='' watch_pid=''
+bound=() feeder='' restarting='' broker=0 weather='' proxy_pid='' watch_pid=''
 leave() {
 	local w
 	# A subshell that is ended before it has dropped our trap comes here too.
 	[[ $BASHPID -eq $$ ]] || return 0
 	trap '' TERM INT
 	[[ -z $feeder ]] || kill "$feeder" 2>/dev/null || true
+	kill "${pid[@]}" 2>/dev/null || true # timeout passes it on
+	sleep 0.2
 	for w in "${pid[@]}" $proxy_pid $watch_pid; do
 		kill -9 "$w" 2>/dev/null || true
 	done
@@ -120,7 +122,7 @@ worker() { # number, more arguments: in the background, its process in pid
 	life[$w]=$((${life[$w]:-0} + 1))
 	(
 		cd "$dir"
-		exec "$worker_binary" run -t kafka.yaml --data "worker-$w" --freeze --set "stream.brokers=$to" \
+		exec "${bound[@]}" "$worker_binary" run -t kafka.yaml --data "worker-$w" --freeze --set "stream.brokers=$to" \
 			--set "metrics.listen=127.0.0.1:${port[$w]}" "$@" >>"worker-$w.log" 2>&1
 	) &
 	pid[$w]=$!
@@ -410,17 +412,14 @@ for w in "${!pid[@]}"; do
 done
 exec {watch_in}>&-
 
-# finish NAME COMMAND...: bounded.
+# Bounded; not by a subshell, whose sleep would outlive it and hold on to our output.
 settle() { # worker ...: until idle
-	local w
+	local w bound=(timeout --signal=KILL "$SETTLE_SECONDS")
 	for w in "$@"; do
 		worker "$w" --until-idle
 	done
 	for w in "$@"; do
-		(sleep "$SETTLE_SECONDS" && kill -9 "${pid[$w]}") 2>/dev/null &
-		local guard=$!
 		reap "$w"
-		kill "$guard" 2>/dev/null || true
 		[[ $code -ne 137 ]] || { tail -n 30 "$dir/worker-$w.log" >&2; wrong "worker $w is not idle after $SETTLE_SECONDS s"; }
 		[[ $code -eq 0 ]] || ended_by_itself "$w"
 	done
