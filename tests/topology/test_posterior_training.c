@@ -1,22 +1,11 @@
 /* test_posterior_training.c -- when the posterior is fitted, on what, and who is told: the first one, other champions,
  * more audited gold, a crash before the announcement, no gold model at all. On a real folder, stepped by hand, no
  * waiting. What evidence is made of is in test_evidence.c, what the fit makes of it in tests/trainer. */
-#include "tests/trial.h"
-#include "topology/base/file.h"
-#include "topology/engine.h"
+#include "with_training.h"
+
 #include "trainer/posterior.h"
-#include "trainer/registry.h"
 
-#include <jansson.h>
 #include <math.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-#include <cmocka.h>
 
 #define CHAIN                                                                                                          \
 	"topology: t\npartitions: 2\nmetrics: off\nstream: { durability: os }\ningest: { to: raw, ties: ties }\n"      \
@@ -28,54 +17,17 @@
 	"  - { name: gold, from: g, gold: g, min_pairs: 30, every_pairs: 0, interval: 0, columns_log2: 12 }\n"         \
 	"  - { name: best, from: silver, gold: g, min_pairs: 30, columns_log2: 12 }\n"
 
-static char folder[64];
-static struct sl_trial *t;
-
-static int set_up(void **state)
-{
-	(void)state;
-	snprintf(folder, sizeof folder, "/tmp/sluice-posterior-XXXXXX");
-	assert_non_null(mkdtemp(folder));
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct sl_error e = { 0 };
-
-	(void)state;
-	if (t)
-		sl_trial_free(t);
-	t = NULL;
-	return sl_folder_remove(folder, &e) ? 0 : -1;
-}
-
 static void begin(const char *const *sets, size_t count)
 {
-	struct sl_trial_case c = { .yaml = CHAIN, .sets = sets, .set_count = count, .folder = folder };
-
-	t = sl_trial_case_new(&c, NULL);
+	begin_on(CHAIN, sets, count);
 }
 
-static void again(void)
+/* One of two sources; the random ones tell how their label arrived. */
+static struct sl_pair sampled_pair(struct sl_arena *a, size_t number, const char *sample)
 {
-	if (!sl_trial_restart(t, SL_TWIN_KILL))
-		fail_msg("%s", t->error.text);
-}
+	struct sl_pair p = gold_pair(a, number, false);
 
-static struct sl_pair gold_pair(struct sl_arena *a, size_t number, const char *sample)
-{
-	uint64_t seed = number * 2654435761u + 7;
-	char *good = sl_arena_print(a, "well");
-	struct sl_pair p;
-
-	for (size_t i = 0; i < 8; i++)
-		good = sl_arena_print(a, "%s nice%llu", good, (unsigned long long)(sl_random(&seed) % 20));
-	p = sl_trial_pair(a, sl_arena_print(a, "question %zu", number), good, "short and rude");
-	p.time_ms = 1000 + (int64_t)number;
 	p.source = sl_text(number % 2 ? "one" : "two");
-	p.gold.present = true;
-	p.gold.verdict = sl_text("chosen");
 	p.gold.sample = sl_text(sample);
 	if (strcmp(sample, "random") == 0)
 		p.gold.label_arrived = sl_text(number % 4 ? "same" : "swapped");
@@ -88,7 +40,7 @@ static size_t feed(const char *topic, size_t first, size_t count, const char *sa
 	struct sl_arena a = { 0 };
 
 	while (count) {
-		struct sl_pair p = gold_pair(&a, first++, sample);
+		struct sl_pair p = sampled_pair(&a, first++, sample);
 
 		if ((sl_split_of(p.group) == SL_SPLIT_REPORT) != report)
 			continue;
@@ -97,16 +49,6 @@ static size_t feed(const char *topic, size_t first, size_t count, const char *sa
 	}
 	sl_arena_release(&a);
 	return first;
-}
-
-static bool due(void)
-{
-	struct sl_error e = { 0 };
-	bool trained;
-
-	if (!sl_training_due(t->rt, true, &trained, &e))
-		fail_msg("%s", e.text);
-	return trained;
 }
 
 static void assert_model(const char *name, int64_t version, int64_t previous, const char *reason)
@@ -126,24 +68,10 @@ static void assert_model(const char *name, int64_t version, int64_t previous, co
 
 static void assert_trained_on(int version, const char *name, int64_t expected)
 {
-	char path[128];
-	json_t *config;
+	json_t *on = trained_on("posterior", version);
 
-	snprintf(path, sizeof path, "%s/models/posterior/%d/config.json", folder, version);
-	config = json_load_file(path, 0, NULL);
-	assert_non_null(config);
-	assert_int_equal(json_integer_value(json_object_get(json_object_get(config, "trained_on"), name)), expected);
-	json_decref(config);
-}
-
-static size_t records(const char *topic)
-{
-	struct sl_record *list;
-	struct sl_arena a = { 0 };
-	size_t n = sl_trial_records(t, topic, &a, &list);
-
-	sl_arena_release(&a);
-	return n;
+	assert_int_equal(json_integer_value(json_object_get(on, name)), expected);
+	json_decref(on);
 }
 
 /* -- when --------------------------------------------------------------------------------- */
@@ -221,7 +149,7 @@ static void test_audited(void **state)
 	/* its arrived label becomes known */
 	at = 5000;
 	do
-		p = gold_pair(&a, at++, "given");
+		p = sampled_pair(&a, at++, "given");
 	while (sl_split_of(p.group) == SL_SPLIT_REPORT);
 	p.gold.sample = sl_text("random");
 	assert_true(sl_trial_feed(t, "g", &p, 1));

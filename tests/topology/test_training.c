@@ -1,22 +1,10 @@
 /* test_training.c -- when models are trained, on what, and what becomes of the versions: triggers, the prefix
  * of the topics, adoption after a crash, candidates, promotion and rollback, the absent model. On a
  * real folder (models are files), stepped by hand; no threads, no waiting. */
+#include "with_training.h"
+
 #include "schemas/json.h"
-#include "tests/trial.h"
-#include "topology/base/file.h"
-#include "topology/engine.h"
 #include "topology/prefix.h"
-#include "trainer/registry.h"
-
-#include <jansson.h>
-
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <unistd.h>
-#include <cmocka.h>
 
 #define CHAIN                                                                                                          \
 	"topology: t\npartitions: 2\nmetrics: off\nstream: { durability: os }\ningest: { to: raw, ties: ties }\n"      \
@@ -31,57 +19,9 @@
 	"  - { name: final, from: [c, f], gold: g, min_pairs: 30, columns_log2: 12 }\n"
 #define GOLD 0 /* the trainer's place */
 
-static char folder[64];
-static struct sl_trial *t;
-
-static int set_up(void **state)
-{
-	(void)state;
-	snprintf(folder, sizeof folder, "/tmp/sluice-training-XXXXXX");
-	assert_non_null(mkdtemp(folder));
-	return 0;
-}
-
-static int tear_down(void **state)
-{
-	struct sl_error e = { 0 };
-
-	(void)state;
-	if (t)
-		sl_trial_free(t);
-	t = NULL;
-	return sl_folder_remove(folder, &e) ? 0 : -1;
-}
-
 static void begin(const char *const *sets, size_t count)
 {
-	struct sl_trial_case c = { .yaml = CHAIN, .sets = sets, .set_count = count, .folder = folder };
-
-	t = sl_trial_case_new(&c, NULL);
-}
-
-static void again(void)
-{
-	if (!sl_trial_restart(t, SL_TWIN_KILL))
-		fail_msg("%s", t->error.text);
-}
-
-/* A gold pair whose better answer is told by its words. */
-static struct sl_pair gold_pair(struct sl_arena *a, size_t number, bool swapped)
-{
-	uint64_t seed = number * 2654435761u + 7;
-	char *good = sl_arena_print(a, "well");
-	const char *bad = "short and rude", *prompt = sl_arena_print(a, "question %zu", number);
-	struct sl_pair p;
-
-	for (size_t i = 0; i < 8; i++)
-		good = sl_arena_print(a, "%s nice%llu", good, (unsigned long long)(sl_random(&seed) % 20));
-	p = sl_trial_pair(a, prompt, swapped ? bad : good, swapped ? good : bad);
-	p.time_ms = 1000 + (int64_t)number;
-	p.gold.present = true;
-	p.gold.verdict = sl_text("chosen");
-	p.gold.sample = sl_text("given");
-	return p;
+	begin_on(CHAIN, sets, count);
 }
 
 /* `split` -1: any group. */
@@ -101,16 +41,6 @@ static size_t feed(size_t first, size_t count, int split, bool swapped)
 	return first;
 }
 
-static bool due(void)
-{
-	struct sl_error e = { 0 };
-	bool trained;
-
-	if (!sl_training_due(t->rt, true, &trained, &e))
-		fail_msg("%s", e.text);
-	return trained;
-}
-
 static void assert_model(int64_t version, int64_t candidate, int64_t previous, const char *reason)
 {
 	struct sl_model_record m = { 0 };
@@ -127,36 +57,12 @@ static void assert_model(int64_t version, int64_t candidate, int64_t previous, c
 	sl_arena_release(&a);
 }
 
-static json_t *trained_on(int version)
-{
-	char path[128];
-	json_t *config, *on;
-
-	snprintf(path, sizeof path, "%s/models/gold/%d/config.json", folder, version);
-	config = json_load_file(path, 0, NULL);
-	assert_non_null(config);
-	on = json_incref(json_object_get(config, "trained_on"));
-	json_decref(config);
-	assert_non_null(on);
-	return on;
-}
-
 static void assert_reason(int version, const char *reason)
 {
-	json_t *on = trained_on(version);
+	json_t *on = trained_on("gold", version);
 
 	assert_string_equal(json_string_value(json_object_get(on, "reason")), reason);
 	json_decref(on);
-}
-
-static size_t records(const char *topic)
-{
-	struct sl_record *list;
-	struct sl_arena a = { 0 };
-	size_t n = sl_trial_records(t, topic, &a, &list);
-
-	sl_arena_release(&a);
-	return n;
 }
 
 /* -- when, and on what ------------------------------------------------------------------ */
@@ -235,7 +141,7 @@ static void test_offsets(void **state)
 	feed(0, 30, -1, false);
 	assert_true(due());
 	topic = sl_topology_topic(t->topology, "g");
-	on = trained_on(1);
+	on = trained_on("gold", 1);
 	list = json_object_get(json_object_get(on, "offsets"), "g");
 	assert_int_equal(json_array_size(list), 2);
 	for (size_t p = 0; p < 2; p++)
