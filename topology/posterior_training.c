@@ -200,6 +200,8 @@ static bool present(struct sl_runtime *rt, const char *name, int64_t version, co
 
 	if (!sl_training_guard(rt, e))
 		return false;
+	if (sl_training_announced(rt, name, version)) /* by who found it before us: another leader */
+		return true;
 	if (!sl_training_latest(rt, name, &a, &last))
 		last = (struct sl_model_record){ 0 };
 	done = sl_registry_describe(rt->models, name, version, &a, &now, e);

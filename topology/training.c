@@ -199,8 +199,8 @@ static bool present(struct sl_runtime *rt, const struct sl_trainer_def *def, int
 	struct sl_model_record m = { 0 }, now = { 0 };
 	bool known, promote, done = sl_training_guard(rt, e);
 
-	if (!done)
-		return false;
+	if (!done || sl_training_announced(rt, def->name, version)) /* by who found it before us: another leader */
+		return done;
 	known = sl_training_latest(rt, def->name, &a, &m);
 	done = sl_registry_describe(rt->models, def->name, version, &a, &now, e) &&
 	       sl_promoting_ask(rt, def, known ? &m : NULL, gold, reason, &now, &promote, &a, e);
@@ -422,6 +422,16 @@ static bool is_posterior(const struct sl_trainer_def *def)
 	return strcmp(def->name, "posterior") == 0;
 }
 
+/* On Kafka two processes can lead for a moment, and people train by hand beside them: who is second to write a version
+ * looks again, and finds it. */
+static void yield_to(struct sl_runtime *rt, const char *name, int64_t before, struct sl_error *e)
+{
+	if (e->verdict == SL_STOP && sl_registry_latest(rt->models, name) > before) {
+		e->verdict = SL_RETRY;
+		sl_error_in(e, "another process was faster");
+	}
+}
+
 bool sl_training_due(struct sl_runtime *rt, bool at_idle, bool *trained, struct sl_error *e)
 {
 	bool done = true;
@@ -430,9 +440,12 @@ bool sl_training_due(struct sl_runtime *rt, bool at_idle, bool *trained, struct 
 	sl_lock(&rt->training->lock);
 	for (size_t i = 0; done && i < rt->topology->trainer_count; i++) {
 		const struct sl_trainer_def *def = &rt->topology->trainers[i];
+		int64_t before = sl_registry_latest(rt->models, def->name);
 
 		done = is_posterior(def) ? sl_posterior_due(rt, def, &rt->training->posterior, trained, e)
 					 : due(rt, i, trained, e);
+		if (!done)
+			yield_to(rt, def->name, before, e);
 		/* Until idle, the backlog is decided by fixed versions: one new model at a time, then
 		 * whoever waited for it goes on before the next is looked at. */
 		if (at_idle && *trained)
