@@ -86,7 +86,8 @@ static const struct sl_record_type score = RECORD("Score", sl_score, score_field
 static const struct sl_field vote_fields[] = {
 	FIELD(sl_vote, judge, NOTE),         FIELD(sl_vote, order, NOTE),      FIELD(sl_vote, verdict, NOTE),
 	FIELD(sl_vote, confidence, DOUBLE),  FIELD(sl_vote, difference, NOTE), FIELD(sl_vote, tokens, LONG),
-	FIELD(sl_vote, micro_dollars, LONG),
+	FIELD(sl_vote, micro_dollars, LONG), FIELD(sl_vote, sample, LONG),     FIELD(sl_vote, strength, NOTE),
+	FIELD(sl_vote, outcome, NOTE),
 };
 static const struct sl_record_type vote = RECORD("Vote", sl_vote, vote_fields);
 
@@ -94,6 +95,9 @@ static const struct sl_field judgement_fields[] = {
 	FIELD(sl_judgement, asked, BOOL),
 	FIELD(sl_judgement, verdict, NOTE),
 	ARRAY(sl_judgement, votes, votes, vote_count, vote),
+	FIELD(sl_judgement, panel, NOTE),
+	FIELD(sl_judgement, setting, NOTE),
+	FIELD(sl_judgement, probe, LONG),
 };
 static const struct sl_record_type judgement = RECORD("Judgement", sl_judgement, judgement_fields);
 

@@ -222,6 +222,10 @@ static void write_vote(struct object *in, const void *item)
 	text(in, "difference", v->difference);
 	integer(in, "tokens", v->tokens);
 	integer(in, "micro_dollars", v->micro_dollars);
+	if (v->sample)
+		integer(in, "sample", v->sample);
+	text(in, "strength", v->strength);
+	text(in, "outcome", v->outcome);
 }
 
 static void write_trail(struct object *in, const void *item)
@@ -266,6 +270,10 @@ static void write_judgement(struct object *o, const struct sl_judgement *j)
 	boolean(&in, "asked", j->asked);
 	text(&in, "verdict", j->verdict);
 	list(&in, "votes", j->votes, j->vote_count, sizeof *j->votes, write_vote);
+	text(&in, "panel", j->panel);
+	text(&in, "setting", j->setting);
+	if (j->probe)
+		integer(&in, "probe", j->probe);
 	close_object(&in);
 }
 

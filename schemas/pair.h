@@ -100,6 +100,9 @@ struct sl_vote {
 	struct sl_bytes difference; /* what sets the answers apart, in the judge's words */
 	int64_t tokens;
 	int64_t micro_dollars;
+	int64_t sample;           /* which of several answers to one question, from 0 */
+	struct sl_bytes strength; /* slight, clear, strong; absent unknown */
+	struct sl_bytes outcome;  /* absent: answered; else why there is no verdict: see operators/chat.h */
 };
 
 struct sl_judgement {
@@ -108,6 +111,10 @@ struct sl_judgement {
 	struct sl_bytes verdict; /* of all votes; absent when not asked or all abstained */
 	struct sl_vote *votes;
 	size_t vote_count;
+	struct sl_bytes panel; /* the judges as one witness: "nearest", or the name of a panel of LLM judges */
+	struct sl_bytes
+		setting; /* hash of its judges, prompts and settings: its record on gold begins anew with another */
+	int64_t probe;   /* not 0: a gold pair put to the judges to measure them; tells probes of one pair apart */
 };
 
 struct sl_decision {

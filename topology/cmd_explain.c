@@ -186,10 +186,13 @@ static void clean_sighting(const struct sighting *at)
 	for (size_t i = 0; i < p->score_count; i++)
 		clean(p->scores[i].model);
 	clean(p->judgement.verdict);
+	clean(p->judgement.panel);
 	for (size_t i = 0; i < p->judgement.vote_count; i++) {
 		clean(p->judgement.votes[i].judge);
 		clean(p->judgement.votes[i].verdict);
 		clean(p->judgement.votes[i].difference);
+		clean(p->judgement.votes[i].strength);
+		clean(p->judgement.votes[i].outcome);
 	}
 	clean(p->decision.action);
 	clean(p->decision.why);
@@ -267,13 +270,15 @@ static void print_life(const struct sl_pair *p)
 		       s->version, margin, sl_sigmoid(margin / (s->temperature > 0 ? s->temperature : 1)));
 	}
 	if (p->judgement.present && p->judgement.asked)
-		printf("  judgement %.*s (%zu votes)\n",
+		printf("  judgement %.*s (%zu votes%s%.*s)\n",
 		       TEXT(p->judgement.verdict.data ? p->judgement.verdict : sl_text("none")),
-		       p->judgement.vote_count);
+		       p->judgement.vote_count, p->judgement.panel.size ? " of " : "", TEXT(p->judgement.panel));
 	for (size_t i = 0; p->judgement.present && i < p->judgement.vote_count; i++) {
 		const struct sl_vote *v = &p->judgement.votes[i];
 
-		printf("  vote      %.*s: %.*s", TEXT(v->judge), TEXT(v->verdict));
+		printf("  vote      %.*s: %.*s", TEXT(v->judge), TEXT(v->verdict.data ? v->verdict : v->outcome));
+		if (v->strength.size)
+			printf(", %.*s", TEXT(v->strength));
 		if (!isnan(v->confidence))
 			printf(", confidence %.2f", v->confidence);
 		if (v->difference.size)

@@ -207,7 +207,9 @@ static void test_asking(void **unused)
 					fail_msg("gold %c best %c flips %d: expected asked %d", gold, best, flips,
 						 expected);
 				/* An earlier answer does not change whether one is worth having. */
-				p.judgement = (struct sl_judgement){ true, true, sl_text("rejected"), NULL, 0 };
+				p.judgement = (struct sl_judgement){ .present = true,
+								     .asked = true,
+								     .verdict = sl_text("rejected") };
 				assert_int_equal(sl_rule_asks(&sl_rule_paper, &s, &p), expected);
 			}
 }
@@ -328,7 +330,9 @@ static struct sl_outcome decide(const struct sl_rule *rule, const struct sl_rule
 
 	p->judgement = (struct sl_judgement){ 0 };
 	if (strcmp(verdict, "not asked") != 0)
-		p->judgement = (struct sl_judgement){ true, true, sl_text(verdict), &vote, 1 };
+		p->judgement = (struct sl_judgement){
+			.present = true, .asked = true, .verdict = sl_text(verdict), .votes = &vote, .vote_count = 1
+		};
 	e = sl_evidence_of(s, p);
 	return sl_rule_decide(rule, s, &e);
 }
@@ -494,7 +498,9 @@ static void test_reverse(void **unused)
 	p.margin = 2.5;
 	p.scores = &score;
 	p.score_count = 1;
-	p.judgement = (struct sl_judgement){ true, true, sl_text("rejected"), votes, 2 };
+	p.judgement = (struct sl_judgement){
+		.present = true, .asked = true, .verdict = sl_text("rejected"), .votes = votes, .vote_count = 2
+	};
 	sl_pair_reverse(&p, &r, &a);
 
 	assert_true(sl_id_equal(r.id, p.id));
