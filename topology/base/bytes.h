@@ -3,6 +3,7 @@
 #ifndef SL_BYTES_H
 #define SL_BYTES_H
 
+#include <endian.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,46 +46,48 @@ static inline bool sl_is(struct sl_bytes a, const char *s)
 }
 
 /* Integers in stores and files. Big-endian in keys, because byte order is the
- * order of a scan; little-endian in values. */
+ * order of a scan; little-endian in values. One load or store each: loops over
+ * the bytes stayed loops. */
 static inline void sl_put_be64(uint8_t *to, uint64_t v)
 {
-	for (int i = 0; i < 8; i++)
-		to[i] = (uint8_t)(v >> (56 - 8 * i));
+	v = htobe64(v);
+	memcpy(to, &v, sizeof v);
 }
 
 static inline uint64_t sl_get_be64(const uint8_t *from)
 {
-	uint64_t v = 0;
+	uint64_t v;
 
-	for (int i = 0; i < 8; i++)
-		v = v << 8 | from[i];
-	return v;
+	memcpy(&v, from, sizeof v);
+	return be64toh(v);
 }
 
 static inline void sl_put_le32(uint8_t *to, uint32_t v)
 {
-	for (int i = 0; i < 4; i++)
-		to[i] = (uint8_t)(v >> (8 * i));
+	v = htole32(v);
+	memcpy(to, &v, sizeof v);
 }
 
 static inline uint32_t sl_get_le32(const uint8_t *from)
 {
-	return (uint32_t)from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
+	uint32_t v;
+
+	memcpy(&v, from, sizeof v);
+	return le32toh(v);
 }
 
 static inline void sl_put_le64(uint8_t *to, uint64_t v)
 {
-	for (int i = 0; i < 8; i++)
-		to[i] = (uint8_t)(v >> (8 * i));
+	v = htole64(v);
+	memcpy(to, &v, sizeof v);
 }
 
 static inline uint64_t sl_get_le64(const uint8_t *from)
 {
-	uint64_t v = 0;
+	uint64_t v;
 
-	for (int i = 7; i >= 0; i--)
-		v = v << 8 | from[i];
-	return v;
+	memcpy(&v, from, sizeof v);
+	return le64toh(v);
 }
 
 #endif
