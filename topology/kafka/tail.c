@@ -22,6 +22,7 @@
 
 #define BATCH 1024
 #define END_NOTICED "50" /* fetch.wait.max.ms */
+#define LEADERS_MS 1000
 
 struct sl_tail {
 	struct sl_kafka *k;
@@ -56,12 +57,31 @@ static void drop_batch(struct sl_tail *t)
 	t->batch_count = t->at = 0;
 }
 
+/* A consumer looks once a second for the leaders of partitions that are new to it, so a reader of many topics would
+ * wait a second for each. Asked for, they are known at once; no answer is no harm, then it is a second after all. */
+static void find_leaders(struct sl_tail *t, const struct sl_tail_part *parts)
+{
+	rd_kafka_topic_t **topics = sl_calloc(t->count, sizeof(rd_kafka_topic_t *));
+	const struct rd_kafka_metadata *m;
+
+	for (size_t i = 0; i < t->count; i++)
+		if (i == 0 || strcmp(parts[i].topic, parts[i - 1].topic) != 0)
+			topics[i] = rd_kafka_topic_new(t->rk, parts[i].topic, NULL);
+	if (rd_kafka_metadata(t->rk, 0, NULL, &m, LEADERS_MS) == RD_KAFKA_RESP_ERR_NO_ERROR)
+		rd_kafka_metadata_destroy(m);
+	for (size_t i = 0; i < t->count; i++)
+		if (topics[i])
+			rd_kafka_topic_destroy(topics[i]);
+	free(topics);
+}
+
 static bool assign(struct sl_tail *t, const struct sl_tail_part *parts, struct sl_error *e)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)t->count);
 	rd_kafka_resp_err_t code;
 
 	drop_batch(t);
+	find_leaders(t, parts);
 	for (size_t i = 0; i < t->count; i++) {
 		t->parts[i] = parts[i];
 		rd_kafka_topic_partition_list_add(list, parts[i].topic, parts[i].partition)->offset =
