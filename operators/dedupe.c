@@ -69,14 +69,25 @@ struct dedupe {
 };
 
 static const struct sl_option options[] = {
-	{ "jaccard", SL_OPTION_REAL, offsetof(struct dedupe, jaccard), "0.8", 0.7, 1, NULL, false, NULL,
-	  "near-duplicates: least Jaccard similarity of word 5-grams, on prompt, chosen and rejected each (of pairs "
-	  "just so alike 95 % are found at 0.8, 61 % at 0.7)",
-	  NULL },
-	{ "benchmarks", SL_OPTION_LIST, offsetof(struct dedupe, benchmark_files), "", 0, 0, NULL, false, NULL,
-	  "files of preference pairs whose prompts must not be trained on", NULL },
-	{ "benchmark_responses", SL_OPTION_BOOL, offsetof(struct dedupe, benchmark_responses), "false", 0, 0, NULL,
-	  false, NULL, "look for benchmark prompts in the responses too", NULL },
+	{ .name = "jaccard",
+	  .type = SL_OPTION_REAL,
+	  .offset = offsetof(struct dedupe, jaccard),
+	  .value = "0.8",
+	  .least = 0.7,
+	  .most = 1,
+	  .help = "near-duplicates: least Jaccard similarity of word 5-grams, on prompt, chosen and rejected each (of "
+		  "pairs "
+		  "just so alike 95 % are found at 0.8, 61 % at 0.7)" },
+	{ .name = "benchmarks",
+	  .type = SL_OPTION_LIST,
+	  .offset = offsetof(struct dedupe, benchmark_files),
+	  .value = "",
+	  .help = "files of preference pairs whose prompts must not be trained on" },
+	{ .name = "benchmark_responses",
+	  .type = SL_OPTION_BOOL,
+	  .offset = offsetof(struct dedupe, benchmark_responses),
+	  .value = "false",
+	  .help = "look for benchmark prompts in the responses too" },
 	{ 0 },
 };
 

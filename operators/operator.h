@@ -62,6 +62,7 @@ struct sl_option {
 	const char *help;
 	const char *follows; /* an operator whose option of this name gives the value when a step of it is in
 				the topology and this step does not say; NULL: none */
+	bool endpoint; /* a text, or each of a list, is the name of an endpoint of the topology: checked at load */
 };
 
 struct sl_store_def {
@@ -141,20 +142,38 @@ void sl_table_scan(struct sl_task *, struct sl_scan *, int table, int64_t after_
  * they are queued for a batch and keep their numbers over the rounds. The
  * endpoint sends, limits, retries, and keeps every answer durably under the
  * hash of (model, body, sample) before it may be used, so a replay or a
- * repeated question is not paid twice. */
+ * repeated question is not paid twice. The most that a call can cost is reserved from the budgets before it
+ * is sent. */
 struct sl_call {
 	const char *endpoint; /* a name from the topology file, never a URL */
-	const char *model;
+	const char *path;     /* below the endpoint's address; NULL: "/chat/completions" */
+	const char *model;    /* NULL: the endpoint's */
 	struct sl_bytes body;
-	uint32_t sample; /* 0, 1, ... for several samples of one question */
+	uint32_t sample;    /* 0, 1, ... for several samples of one question */
+	int64_t tokens_max; /* the longest answer, as the body says; 0: it has none (embeddings, rewards) */
+	bool or_not;        /* do not wait for a spent budget or an endpoint that is away: SL_NO_BUDGET, SL_AWAY */
+};
+/* As the server counted; all 0 when it did not say. cached is a part of prompt, reasoning of completion. */
+struct sl_usage {
+	int64_t prompt, cached, completion, reasoning;
+};
+enum {
+	SL_UNSETTLED = 0,
+	SL_GAVE_UP = -1,   /* after all retries; see why */
+	SL_NO_BUDGET = -2, /* or_not: was not sent */
+	SL_AWAY = -3       /* or_not: was not sent, or not answered: the endpoint is down, its key is wrong ... */
 };
 struct sl_answer {
-	int status; /* HTTP status; 0 not settled yet; -1 gave up, see why */
+	int status; /* HTTP status, or one of the above */
 	const char *why;
 	struct sl_bytes body;
+	struct sl_usage usage;
+	int64_t micro_dollars; /* what it cost when it was asked first; 0 without a price */
 };
 uint32_t sl_ask(struct sl_task *, const struct sl_call *);
 struct sl_answer sl_answer(struct sl_task *, uint32_t call);
+/* The model that an endpoint of the topology asks; "" when it names none. */
+const char *sl_task_model(struct sl_task *, const char *endpoint);
 
 /* Files that belong to the topology or the data folder: benchmark files, prompt
  * files, model folders. A relative path is looked up beside the topology file,

@@ -337,6 +337,13 @@ static void oracle_send(struct sl_endpoint *endpoint, struct sl_outcall *call)
 	o->open[o->open_count++] = call;
 }
 
+static void settle(struct sl_outcall *call, int status, struct sl_bytes body, const char *why)
+{
+	const struct sl_settlement reply = { .status = status, .body = body, .why = why, .attempts = 1 };
+
+	call->done(call, &reply);
+}
+
 static void answer(struct sl_oracle *o, struct sl_outcall *call)
 {
 	static const char garbage[] = "\xff\0{]";
@@ -348,17 +355,17 @@ static void answer(struct sl_oracle *o, struct sl_outcall *call)
 		for (size_t i = 0; i < o->heard_count; i++)
 			if (sl_id_equal(o->heard[i].key, call->key))
 				o->heard[i].answered = true;
-		call->done(call, 200,
-			   sl_oracle_reply(call->body) == SL_REPLY_YES     ? sl_text("yes")
-			   : sl_oracle_reply(call->body) == SL_REPLY_AGAIN ? sl_text("again")
-									   : (struct sl_bytes){ garbage, 4 },
-			   NULL);
+		settle(call, 200,
+		       sl_oracle_reply(call->body) == SL_REPLY_YES     ? sl_text("yes")
+		       : sl_oracle_reply(call->body) == SL_REPLY_AGAIN ? sl_text("again")
+								       : (struct sl_bytes){ garbage, 4 },
+		       NULL);
 		break;
 	case SL_REPLY_500:
-		call->done(call, 500, sl_text("oops"), "status 500");
+		settle(call, 500, sl_text("oops"), "status 500");
 		break;
 	default:
-		call->done(call, -1, (struct sl_bytes){ "", 0 }, "no answer in time");
+		settle(call, SL_GAVE_UP, sl_text(""), "no answer in time");
 	}
 }
 
@@ -381,7 +388,7 @@ static void oracle_hang_up(struct sl_endpoint *endpoint)
 	while (o->open_count) {
 		struct sl_outcall *call = o->open[--o->open_count];
 
-		call->done(call, -1, (struct sl_bytes){ "", 0 }, "closing");
+		settle(call, SL_GAVE_UP, sl_text(""), "closing");
 	}
 }
 

@@ -102,17 +102,17 @@ static void memo_key(const struct sl_calls *c, const struct sl_id *key, struct s
 	sl_buf_add(to, key->b, sizeof key->b);
 }
 
-static void on_done(struct sl_outcall *out, int status, struct sl_bytes body, const char *why)
+static void on_done(struct sl_outcall *out, const struct sl_settlement *reply)
 {
 	struct call *call = (struct call *)out;
 	struct sl_calls *c = call->calls;
 
-	assert(status != 0);
+	assert(reply->status != SL_UNSETTLED);
 	sl_lock(&c->lock);
 	assert(call->state == IN_FLIGHT);
-	call->status = status;
-	sl_buf_add_bytes(&call->body, body);
-	call->why = why ? sl_strdup(why) : NULL;
+	call->status = reply->status;
+	sl_buf_add_bytes(&call->body, reply->body);
+	call->why = reply->why ? sl_strdup(reply->why) : NULL;
 	call->state = ARRIVED;
 	c->waking++;
 	sl_unlock(&c->lock);
@@ -182,6 +182,9 @@ bool sl_calls_ask(struct sl_calls *c, struct sl_endpoint *endpoint, const struct
 		found->out.done = on_done;
 		found->out.owner = c;
 		found->model = sl_strdup(call->model ? call->model : "");
+		found->out.path = call->path ? call->path : "/chat/completions";
+		found->out.tokens_max = call->tokens_max;
+		found->out.or_not = call->or_not;
 		found->out.model = found->model;
 		sl_buf_add_bytes(&found->question, call->body);
 		found->out.body = sl_buf_bytes(&found->question);
@@ -219,7 +222,9 @@ struct sl_answer sl_calls_answer(struct sl_calls *c, uint32_t number)
 	call = c->numbers[number];
 	if (state_of(c, call) != SETTLED)
 		return (struct sl_answer){ .status = 0 };
-	return (struct sl_answer){ call->status, call->why ? call->why : "", sl_buf_bytes(&call->body) };
+	return (struct sl_answer){ .status = call->status,
+				   .why = call->why ? call->why : "",
+				   .body = sl_buf_bytes(&call->body) };
 }
 
 bool sl_calls_settle(struct sl_calls *c, size_t *open, struct sl_error *e)

@@ -2,28 +2,64 @@
  *
  * A task hands over a call; the endpoint sends, limits and retries it, and
  * answers exactly once through done(), from any thread. It never touches the task's
- * memory before that. The memo is the task's business (calls.c): an endpoint
- * sees only questions that were not answered before. */
+ * memory before that. The memo and the budgets are the task's business (calls.c): an endpoint
+ * sees only questions that were not answered before and that can be paid.
+ *
+ * What an endpoint is doing is told in one word, the same in `status` and in the metrics:
+ *
+ *     ok             the last attempts were answered
+ *     idle           nothing was asked yet
+ *     throttled      the server said 429 or its announced limits are used up; it is asked again later
+ *     unreachable    no connection, or none that lives: refused, reset, unknown host, time-outs
+ *     failing        answers are 5xx
+ *     certificate    TLS: the certificate is not trusted or not for this host
+ *     unauthorized   401 or 403: the key is wrong or may not do this
+ *     not_found      404: the model or the path is unknown
+ *     quota          429 that will not pass soon: no money left, or Retry-After over 120 s
+ *
+ * All but the first three mean that the circuit is open: nothing is sent but one call at a time, after a pause that
+ * grows, to see whether the endpoint is back. Calls that may wait (not or_not) wait for that; nobody restarts anything.
+ */
 #ifndef SL_ENDPOINT_H
 #define SL_ENDPOINT_H
 
 #include "base/buf.h"
 #include "base/hash.h"
 
+#include <stdbool.h>
+
+struct sl_settlement {
+	int status; /* HTTP status, SL_GAVE_UP or SL_AWAY */
+	struct sl_bytes body;
+	const char *why;   /* NULL: nothing to say */
+	uint32_t attempts; /* sent: 0 when it was not */
+	uint32_t unknown;  /* of them, those that were sent whole and got no whole answer: they may have been paid */
+};
+
 struct sl_outcall {
-	const char *model;
+	const char *path, *model;
 	struct sl_bytes body; /* stays valid until done */
 	uint32_t sample;
 	struct sl_id key; /* hash of (model, body, sample) */
+	int64_t tokens_max;
+	bool or_not;
 	void *owner;
-	/* status: HTTP status, or -1 gave up; body and why are copied before it returns. */
-	void (*done)(struct sl_outcall *, int status, struct sl_bytes body, const char *why);
+	/* The reply is copied before it returns. */
+	void (*done)(struct sl_outcall *, const struct sl_settlement *);
 };
 
 struct sl_endpoint;
 
 struct sl_endpoint_ops {
 	void (*send)(struct sl_endpoint *, struct sl_outcall *);
+	/* Stop asking: what was not sent yet is settled as SL_AWAY, what is under way may still be answered. Later
+	 * calls are settled at once. NULL: nothing to do. */
+	void (*drain)(struct sl_endpoint *);
+	/* Appends members of a JSON object, without braces: "state":"ok","why":"","in_flight":3 ... NULL: nothing. */
+	void (*describe)(struct sl_endpoint *, struct sl_buf *json);
+	/* Appends lines of Prometheus text with the label endpoint="NAME". NULL: nothing. */
+	void (*metrics)(struct sl_endpoint *, struct sl_buf *text);
+	/* Calls still under way are given up (done() is called), then all is freed. */
 	void (*free)(struct sl_endpoint *);
 };
 

@@ -500,6 +500,16 @@ uint32_t sl_ask(struct sl_task *t, const struct sl_call *call)
 	return number;
 }
 
+const char *sl_task_model(struct sl_task *t, const char *endpoint)
+{
+	const struct sl_topology *topology = t->unit->rt->topology;
+
+	for (size_t i = 0; i < topology->endpoint_count; i++)
+		if (strcmp(topology->endpoints[i].name, endpoint) == 0)
+			return topology->endpoints[i].model;
+	return "";
+}
+
 struct sl_answer sl_answer(struct sl_task *t, uint32_t call)
 {
 	if (t->unit->failed)

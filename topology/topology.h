@@ -38,14 +38,16 @@ struct sl_setting {
 struct sl_step {
 	const char *name;
 	const struct sl_operator *op;
-	int from;               /* topic index */
-	const int *to;          /* per port: topic index */
-	const int *tables;      /* per table of the operator: topic index */
-	int dead;               /* topic index of dead.<name> */
-	const void *self_image; /* op->self_size bytes: the options in place, texts owned by the topology */
-	uint64_t shape;         /* hash of the options that shape a store */
-	int64_t batch_max;      /* records per batch, default 256 */
-	int host;               /* index of the step whose task runs this one; itself unless inlined */
+	int from;                      /* topic index */
+	const int *to;                 /* per port: topic index */
+	const int *tables;             /* per table of the operator: topic index */
+	int dead;                      /* topic index of dead.<name> */
+	const void *self_image;        /* op->self_size bytes: the options in place, texts owned by the topology */
+	uint64_t shape;                /* hash of the options that shape a store */
+	int64_t batch_max;             /* records per batch, default 256 */
+	int64_t ahead;                 /* batches that are asked about before their turn; steps that ask */
+	double budget, budget_per_day; /* dollars, of all its calls; negative: no limit */
+	int host;                      /* index of the step whose task runs this one; itself unless inlined */
 	const struct sl_setting *settings;
 	size_t setting_count;
 };
@@ -70,12 +72,26 @@ struct sl_trainer_def {
 	size_t setting_count;
 };
 
-/* A place the outside is called through. Kinds and their options grow with the
- * LLM back-ends; `scripted` is for tests. */
+/* What a model costs, in dollars per million tokens. */
+struct sl_price {
+	const char *model;
+	double prompt, cached, completion; /* cached: of prompt tokens that the server had in its cache */
+};
+
+/* A place the outside is called through (topology/endpoint/). */
 struct sl_endpoint_def {
-	const char *name, *url;
-	int64_t in_flight, timeout_ms;
-	const struct sl_setting *settings; /* the url as written, ${NAME} not replaced */
+	const char *name;
+	struct sl_list urls;                            /* replicas of one server; each up to /v1 */
+	struct sl_list keys;                            /* tried in turn; none: no Authorization header */
+	const char *model;                              /* "" none */
+	const char *ca;                                 /* a PEM file; "": the system's */
+	int64_t in_flight;                              /* calls under way at once, of all replicas */
+	int64_t requests_per_minute, tokens_per_minute; /* 0: no limit of ours */
+	int64_t connect_timeout_ms, timeout_ms;         /* of one attempt */
+	int64_t retries;
+	double budget, budget_per_day;     /* dollars; negative: no limit. A day is a day of UTC */
+	const struct sl_price *price;      /* of its model; NULL: not known, and counted as nothing */
+	const struct sl_setting *settings; /* as written: ${NAME} not replaced */
 	size_t setting_count;
 };
 
@@ -116,9 +132,13 @@ struct sl_topology {
 	size_t trainer_count;
 	struct sl_endpoint_def *endpoints;
 	size_t endpoint_count;
-	int entry, ties, dead_ingest; /* topics ingest writes */
-	int models;                   /* topic index of the models table, -1 without trainers */
-	const char *without_gold;     /* filter.without_gold: stop, llm_only, pass; "stop" if no step has the option */
+	struct sl_price *prices;
+	size_t price_count;
+	int64_t memo_max_bytes, memo_max_age_ms; /* of the answers that a task keeps */
+	int64_t drain_ms;                        /* at a stop, how long calls under way may still be answered */
+	int entry, ties, dead_ingest;            /* topics ingest writes */
+	int models;                              /* topic index of the models table, -1 without trainers */
+	const char *without_gold; /* filter.without_gold: stop, llm_only, pass; "stop" if no step has the option */
 	int64_t entry_max_bytes, record_max_bytes; /* 512 KiB, 900 KiB */
 	const char *data;                          /* data folder from the file (data:), default sluice-data */
 	const char *models_dir;      /* models.dir: where models/NAME/VERSION lie; NULL: the data folder */

@@ -200,14 +200,17 @@ static void answer(size_t which, bool closing)
 
 	office.calls[which] = office.calls[--office.count];
 	if (closing || reply == SL_REPLY_TIMEOUT || reply == SL_REPLY_500) {
-		call->done(call, closing || reply == SL_REPLY_TIMEOUT ? -1 : 500, sl_text(""), "no");
+		call->done(call,
+			   &(struct sl_settlement){ .status = closing || reply == SL_REPLY_TIMEOUT ? SL_GAVE_UP : 500,
+						    .why = "no" });
 		return;
 	}
 	for (size_t i = 0; i < office.paid; i++)
 		office.twice += sl_id_equal(office.answered[i], call->key);
 	assert_true(office.paid < 4096);
 	office.answered[office.paid++] = call->key;
-	call->done(call, 200, sl_text(reply == SL_REPLY_AGAIN ? "again" : "yes"), NULL);
+	call->done(call, &(struct sl_settlement){ .status = 200,
+						  .body = sl_text(reply == SL_REPLY_AGAIN ? "again" : "yes") });
 }
 
 static void desk_send(struct sl_endpoint *e, struct sl_outcall *call)

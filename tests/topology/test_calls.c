@@ -90,7 +90,11 @@ static void settle_last(struct line *l, int status, const char *body)
 {
 	struct sl_outcall *call = l->open[--l->count];
 
-	call->done(call, status, sl_text(body), status == 200 ? NULL : "why");
+	const struct sl_settlement reply = {
+		.status = status, .body = sl_text(body), .why = status == 200 ? NULL : "why", .attempts = 1
+	};
+
+	call->done(call, &reply);
 }
 
 struct fixture {

@@ -118,6 +118,7 @@ static void *operator_on_the_line(void *arg)
 
 	sl_lock(&p->lock);
 	while (!p->hung_up || p->count) {
+		struct sl_settlement settled;
 		struct sl_outcall *call;
 		enum sl_reply reply;
 
@@ -132,11 +133,13 @@ static void *operator_on_the_line(void *arg)
 		before_answer = NULL;
 		reply = sl_oracle_reply(call->body);
 		if (reply == SL_REPLY_TIMEOUT)
-			call->done(call, -1, sl_text(""), "no answer in time");
+			settled = (struct sl_settlement){ .status = SL_GAVE_UP, .why = "no answer in time" };
 		else if (reply == SL_REPLY_500)
-			call->done(call, 500, sl_text(""), "status 500");
+			settled = (struct sl_settlement){ .status = 500, .why = "status 500" };
 		else
-			call->done(call, 200, sl_text(reply == SL_REPLY_AGAIN ? "again" : "yes"), NULL);
+			settled = (struct sl_settlement){ .status = 200,
+							  .body = sl_text(reply == SL_REPLY_AGAIN ? "again" : "yes") };
+		call->done(call, &settled);
 		sl_lock(&p->lock);
 	}
 	sl_unlock(&p->lock);
