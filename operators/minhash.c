@@ -31,16 +31,9 @@
  * only: every machine computes the same bands. */
 #include "minhash.h"
 
-#include <assert.h>
+#include "../topology/base/clones.h"
 
-/* Four times faster than the SSE2 baseline. The sanitizers' runtimes are not up yet
- * when the loader picks a clone. */
-#if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) &&                           \
-	!defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define CLONES __attribute__((target_clones("avx2", "default")))
-#else
-#define CLONES
-#endif
+#include <assert.h>
 
 /* The upper half of a sum of word hashes times odd random numbers (multilinear
  * hashing): as good as sl_ngram_hash here, and independent multiplications. */
@@ -139,8 +132,9 @@ typedef int32_t signed_lanes __attribute__((vector_size(32)));
 enum { LANES = 8 };
 
 /* The least image of the set under the first `rows` rows of every band. */
-CLONES static void signature(const struct sl_minhash *h, struct sl_shingles s, size_t rows,
-			     uint32_t least[SL_PERMUTATIONS])
+/* Four times faster than the SSE2 baseline. */
+SL_CLONES static void signature(const struct sl_minhash *h, struct sl_shingles s, size_t rows,
+				uint32_t least[SL_PERMUTATIONS])
 {
 	for (size_t p = 0; p < rows * SL_BANDS; p += 2 * LANES) {
 		lanes multiply0, multiply1, add0, add1;

@@ -6,12 +6,13 @@
  * every epoch and shuffled block by block.
  *
  * Cross-fitting costs no extra reading: the learner of all examples and one
- * learner per fold, which never sees that fold's groups, walk the same block one
- * after the other. So p of a training example can be had from a model that knows
+ * learner per fold, which never sees that fold's groups, walk the same block side
+ * by side. So p of a training example can be had from a model that knows
  * neither it nor any other pair of its prompt.
  *
  * The strength of L2 is found first, by cross-validation over groups on the first examples: features are computed
- * once, then every candidate walks them. Groups, because two pairs of one prompt are nearly the same example.
+ * once, then the candidates walk them side by side. Groups, because two pairs of one prompt are nearly the same
+ * example.
  *
  * Everything is in a fixed order with one thread: equal examples, options and
  * seed give equal bits. */
@@ -28,14 +29,14 @@
 #include <unistd.h>
 
 #define FOLDS_MAX 20
+#define TABLES_MAX ((FOLDS_MAX + 1 + SL_LANES - 1) / SL_LANES)
 
 /* How L2 is chosen: on so many examples at most, with so many folds. */
 #define L2_EXAMPLES_MOST 5000
 #define L2_BYTES_MOST (32 << 20)
-#define COUNT(a) (sizeof(a) / sizeof *(a))
 #define L2_FOLDS 5
 #define L2_FOLDS_AGREE 5 /* on a better one */
-static const double l2_style[] = { 500, 150, 50, 1500 }, l2_grams[] = { 1000, 100, 10, 3 };
+static const double l2_style[SL_LANES] = { 500, 150, 50, 1500 }, l2_grams[SL_LANES] = { 1000, 100, 10, 3 };
 
 void sl_train_options_default(struct sl_train_options *o)
 {
@@ -78,8 +79,8 @@ struct example {
 struct training {
 	const struct sl_train_options *o;
 	const struct sl_examples *examples;
-	struct sl_learner learners[FOLDS_MAX + 1]; /* one per fold, without it; the last of all examples */
-	size_t learner_count;
+	struct sl_learner learners[TABLES_MAX]; /* a lane per fold, without it; the last of all examples */
+	size_t lane_count;
 	struct sl_l2 l2;
 
 	struct sl_arena arena; /* of the block's features */
@@ -92,9 +93,14 @@ struct training {
 	double loss; /* summed over an epoch, of the last learner */
 };
 
+static size_t table_count(const struct training *t)
+{
+	return (t->lane_count + SL_LANES - 1) / SL_LANES;
+}
+
 static void training_release(struct training *t)
 {
-	for (size_t k = 0; k < t->learner_count; k++)
+	for (size_t k = 0; k < table_count(t); k++)
 		sl_learner_release(&t->learners[k]);
 	free(t->block);
 	free(t->order);
@@ -161,12 +167,13 @@ static void block_shuffle(struct training *t, int64_t epoch, uint64_t block_numb
 	}
 }
 
-/* The loss of the block's examples by fold, each example by a learner that does not know its group, under the
- * temperature that suits them all: the loss of what p will be. */
-static void l2_losses(struct training *t, struct sl_l2 l2, double *margins, double losses[L2_FOLDS])
+/* By candidate: the loss of the block's examples by fold, each example by a learner that does not know its group, under
+ * the temperature that suits them all: the loss of what p will be. */
+static void l2_losses(struct training *t, const struct sl_l2 l2[SL_LANES], double *margins,
+		      double losses[SL_LANES][L2_FOLDS])
 {
 	size_t ends[L2_FOLDS], count = 0;
-	double temperature;
+	double all[SL_LANES];
 
 	for (unsigned fold = 0; fold < L2_FOLDS; fold++) {
 		struct sl_learner learner;
@@ -176,20 +183,28 @@ static void l2_losses(struct training *t, struct sl_l2 l2, double *margins, doub
 			block_shuffle(t, epoch, 0);
 			for (size_t i = 0; i < t->count; i++)
 				if (t->block[t->order[i]].l2_fold != fold)
-					sl_learner_step(&learner, &t->block[t->order[i]].features);
+					sl_learner_step(&learner, &t->block[t->order[i]].features, SL_ALL_LANES, all);
 		}
-		for (size_t i = 0; i < t->count; i++)
-			if (t->block[i].l2_fold == fold)
-				margins[count++] = sl_learner_margin(&learner, &t->block[i].features);
+		for (size_t i = 0; i < t->count; i++) {
+			if (t->block[i].l2_fold != fold)
+				continue;
+			sl_learner_margins(&learner, &t->block[i].features, all);
+			for (size_t k = 0; k < SL_LANES; k++)
+				margins[k * t->count + count] = all[k];
+			count++;
+		}
 		ends[fold] = count;
 		sl_learner_release(&learner);
 	}
 	assert(count == t->count);
-	temperature = sl_temperature_fit(margins, count);
-	for (size_t fold = 0, i = 0; fold < L2_FOLDS; fold++) {
-		losses[fold] = 0;
-		for (; i < ends[fold]; i++)
-			losses[fold] += sl_loss(margins[i] / temperature);
+	for (size_t k = 0; k < SL_LANES; k++, margins += count) {
+		double temperature = sl_temperature_fit(margins, count);
+
+		for (size_t fold = 0, i = 0; fold < L2_FOLDS; fold++) {
+			losses[k][fold] = 0;
+			for (; i < ends[fold]; i++)
+				losses[k][fold] += sl_loss(margins[i] / temperature);
+		}
 	}
 }
 
@@ -206,60 +221,88 @@ static bool l2_better(const double losses[L2_FOLDS], const double best[L2_FOLDS]
 	return difference < 0 && folds >= L2_FOLDS_AGREE;
 }
 
+/* The best of the candidates, the first if none is better in every fold. */
+static struct sl_l2 l2_best(struct training *t, const struct sl_l2 l2[SL_LANES], double *margins)
+{
+	double losses[SL_LANES][L2_FOLDS];
+	size_t best = 0;
+
+	l2_losses(t, l2, margins, losses);
+	for (size_t k = 1; k < SL_LANES; k++)
+		if (l2_better(losses[k], losses[best]))
+			best = k;
+	return l2[best];
+}
+
 /* First the strength for style, then, with that, the one for n-grams. Cross-fitted margins know of their own fold what
  * came out here, two numbers of few, and no more. */
 static void l2_choose(struct training *t)
 {
-	double best_losses[L2_FOLDS], losses[L2_FOLDS], *margins;
+	struct sl_l2 candidates[SL_LANES];
+	double *margins;
 
-	t->l2 = (struct sl_l2){ l2_grams[0], l2_style[0] };
 	t->examples->rewind(t->examples->arg);
 	(void)block_read(t, L2_EXAMPLES_MOST, L2_BYTES_MOST);
-	margins = sl_calloc(t->count + 1, sizeof *margins);
-	l2_losses(t, t->l2, margins, best_losses);
-	for (size_t i = 1; i < COUNT(l2_style) + COUNT(l2_grams) - 1; i++) {
-		struct sl_l2 tried = t->l2;
-
-		if (i < COUNT(l2_style))
-			tried.style = l2_style[i];
-		else
-			tried.grams = l2_grams[i - COUNT(l2_style) + 1];
-		l2_losses(t, tried, margins, losses);
-		if (l2_better(losses, best_losses)) {
-			memcpy(best_losses, losses, sizeof losses);
-			t->l2 = tried;
-		}
-	}
+	margins = sl_calloc(SL_LANES * t->count + 1, sizeof *margins);
+	for (size_t k = 0; k < SL_LANES; k++)
+		candidates[k] = (struct sl_l2){ l2_grams[0], l2_style[k] };
+	t->l2 = l2_best(t, candidates, margins);
+	for (size_t k = 0; k < SL_LANES; k++)
+		candidates[k] = (struct sl_l2){ l2_grams[k], t->l2.style };
+	t->l2 = l2_best(t, candidates, margins);
 	free(margins);
 }
 
 static void training_init(struct training *t, const struct sl_train_options *o, const struct sl_examples *examples,
 			  bool all)
 {
-	*t = (struct training){ .o = o, .examples = examples, .learner_count = (size_t)o->folds + all };
+	struct sl_l2 l2[SL_LANES];
+
+	*t = (struct training){ .o = o, .examples = examples, .lane_count = (size_t)o->folds + all };
 	t->l2 = (struct sl_l2){ o->l2, o->l2_style > 0 ? o->l2_style : o->l2 };
 	if (o->l2 == 0)
 		l2_choose(t);
-	for (size_t k = 0; k < t->learner_count; k++)
-		sl_learner_init(&t->learners[k], (int)o->columns_log2, o->learning_rate, t->l2);
+	for (size_t k = 0; k < SL_LANES; k++)
+		l2[k] = t->l2;
+	for (size_t k = 0; k < table_count(t); k++)
+		sl_learner_init(&t->learners[k], (int)o->columns_log2, o->learning_rate, l2);
 }
 
-/* Learner by learner: a table of weights stays in the processor's cache. */
+/* The lanes of a table that learn from an example. */
+static unsigned lanes_of(const struct training *t, size_t table, const struct example *x)
+{
+	unsigned lanes = 0;
+
+	for (size_t k = 0; k < SL_LANES && table * SL_LANES + k < t->lane_count; k++) {
+		size_t lane = table * SL_LANES + k;
+
+		if (lane >= (size_t)t->o->folds || lane != x->fold)
+			lanes |= 1u << k;
+	}
+	return lanes;
+}
+
+/* Table by table: it stays in the processor's cache. */
 static void block_learn(struct training *t)
 {
-	for (size_t k = 0; k < t->learner_count; k++) {
+	size_t last = t->lane_count - 1;
+
+	for (size_t k = 0; k < table_count(t); k++) {
 		for (size_t i = 0; i < t->count; i++) {
 			const struct example *x = &t->block[t->order[i]];
+			unsigned lanes = lanes_of(t, k, x);
+			double margins[SL_LANES];
 
-			if (k < (size_t)t->o->folds && x->fold == k)
-				continue;
-
-			double loss = sl_learner_step(&t->learners[k], &x->features);
-
-			if (k == t->learner_count - 1)
-				t->loss += loss;
+			sl_learner_step(&t->learners[k], &x->features, lanes, margins);
+			if (k == last / SL_LANES && lanes >> last % SL_LANES & 1)
+				t->loss += sl_loss(margins[last % SL_LANES]);
 		}
 	}
+}
+
+static void lane_model(const struct training *t, size_t lane, struct sl_linear *out)
+{
+	sl_learner_model(&t->learners[lane / SL_LANES], (unsigned)(lane % SL_LANES), out);
 }
 
 /* All epochs; fills the counts and losses of the report. */
@@ -310,8 +353,8 @@ static void cross_fit_margins(struct training *t, void *arg,
 	struct sl_linear models[FOLDS_MAX];
 	const struct sl_pair *p;
 
-	for (int64_t k = 0; k < t->o->folds; k++)
-		sl_learner_model(&t->learners[k], &models[k]);
+	for (size_t k = 0; k < (size_t)t->o->folds; k++)
+		lane_model(t, k, &models[k]);
 	t->examples->rewind(t->examples->arg);
 	while (t->examples->next(t->examples->arg, &p)) {
 		struct sl_features f;
@@ -444,7 +487,7 @@ bool sl_train_linear(const struct sl_train_options *o, const struct sl_examples 
 	bool done = training_run(&t, report, e);
 
 	if (done) {
-		sl_learner_model(&t.learners[o->folds], &m.linear);
+		lane_model(&t, (size_t)o->folds, &m.linear);
 		evaluate(&t, eval, &m, report);
 		done = write_version(o, report, &m, trained_on, folder, e);
 		free(m.linear.weights);

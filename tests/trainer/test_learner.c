@@ -21,6 +21,8 @@ static void test_loss_and_slope(void **state)
 	}
 }
 
+static const struct sl_l2 strengths[SL_LANES] = { { 0.5, 0.5 }, { 0, 0 }, { 100, 100 }, { 3, 7 } };
+
 /* The gradient that a step adds up, against the loss of a moved weight. */
 static void test_step_follows_the_gradient(void **state)
 {
@@ -28,23 +30,24 @@ static void test_step_follows_the_gradient(void **state)
 	struct sl_learner l;
 	struct sl_linear model;
 	struct sl_features f;
-	double before, after;
+	double before, after, margins[SL_LANES];
 
 	(void)state;
 	synthetic_make(&s, 40, 9, 0);
-	sl_learner_init(&l, 10, 0.1, (struct sl_l2){ 0.5, 0.5 });
+	sl_learner_init(&l, 10, 0.1, strengths);
 	for (size_t i = 0; i + 1 < s.count; i++) {
 		sl_features_of(&s.pairs[i], 10, &s.arena, &f);
-		sl_learner_step(&l, &f);
+		sl_learner_step(&l, &f, SL_ALL_LANES, margins);
 	}
 	sl_features_of(&s.pairs[s.count - 1], 10, &s.arena, &f);
-	sl_learner_model(&l, &model);
+	sl_learner_model(&l, 0, &model);
 	before = sl_linear_margin(&model, &f);
 
 	struct sl_learner_column *was = sl_malloc(sl_columns(10) * sizeof *was);
 
 	memcpy(was, l.columns, sl_columns(10) * sizeof *was);
-	assert_true(fabs(sl_learner_step(&l, &f) - sl_loss(before)) < 1e-5);
+	sl_learner_step(&l, &f, SL_ALL_LANES, margins);
+	assert_true(fabs(margins[0] - before) < 1e-5);
 	for (size_t i = 0; i < f.count; i++) {
 		uint32_t c = f.columns[i];
 		double weight = (double)model.weights[c], h = 1e-2, moved[2];
@@ -57,12 +60,12 @@ static void test_step_follows_the_gradient(void **state)
 
 		double numeric = (moved[1] - moved[0]) / (2 * h);
 		/* n grew by the square of the gradient (McMahan et al. 2013, algorithm 1) */
-		double grew = sqrt(fmax(0, (double)l.columns[c].n - (double)was[c].n));
+		double grew = sqrt(fmax(0, (double)l.columns[c].n[0] - (double)was[c].n[0]));
 
 		assert_true(fabs(fabs(numeric) - grew) < 1e-3 * (1 + grew));
 	}
 	free(model.weights);
-	sl_learner_model(&l, &model);
+	sl_learner_model(&l, 0, &model);
 	after = sl_linear_margin(&model, &f);
 	assert_true(after > before);
 	free(model.weights);
@@ -73,26 +76,59 @@ static void test_step_follows_the_gradient(void **state)
 
 static void test_l2_holds_weights_small(void **state)
 {
+	double square[SL_LANES] = { 0 }, margins[SL_LANES];
+	struct sl_learner l;
 	struct synthetic s;
-	double square[2] = { 0, 0 };
 
 	(void)state;
 	synthetic_make(&s, 100, 10, 0);
-	for (int k = 0; k < 2; k++) {
-		struct sl_learner l;
+	sl_learner_init(&l, 10, 0.5, strengths);
+	for (size_t i = 0; i < s.count; i++) {
+		struct sl_features f;
 
-		sl_learner_init(&l, 10, 0.5, k ? (struct sl_l2){ 100, 100 } : (struct sl_l2){ 0, 0 });
-		for (size_t i = 0; i < s.count; i++) {
-			struct sl_features f;
-
-			sl_features_of(&s.pairs[i], 10, &s.arena, &f);
-			sl_learner_step(&l, &f);
-		}
-		for (uint32_t i = 0; i < sl_columns(10); i++)
-			square[k] += pow(sl_learner_weight(&l, i), 2);
-		sl_learner_release(&l);
+		sl_features_of(&s.pairs[i], 10, &s.arena, &f);
+		sl_learner_step(&l, &f, SL_ALL_LANES, margins);
 	}
-	assert_true(square[1] < square[0] / 10);
+	for (uint32_t i = 0; i < sl_columns(10); i++)
+		for (unsigned k = 0; k < SL_LANES; k++)
+			square[k] += pow(sl_learner_weight(&l, k, i), 2);
+	assert_true(square[2] < square[1] / 10); /* 100 against 0 */
+	sl_learner_release(&l);
+	synthetic_release(&s);
+}
+
+/* Side by side with others, leaving out other examples, a lane has the bits that it has alone. */
+static void test_lanes_do_not_know_each_other(void **state)
+{
+	struct sl_learner together, alone;
+	double margins[SL_LANES], other[SL_LANES];
+	struct synthetic s;
+	struct sl_features f;
+
+	(void)state;
+	synthetic_make(&s, 60, 11, 0);
+	for (unsigned k = 0; k < SL_LANES; k++) {
+		struct sl_l2 same[SL_LANES] = { strengths[k], strengths[k], strengths[k], strengths[k] };
+
+		sl_learner_init(&together, 10, 0.1, strengths);
+		sl_learner_init(&alone, 10, 0.1, same);
+		for (size_t i = 0; i < s.count; i++) {
+			sl_features_of(&s.pairs[i], 10, &s.arena, &f);
+			sl_learner_step(&together, &f, SL_ALL_LANES & ~(1u << i % SL_LANES), margins);
+			if (i % SL_LANES != k)
+				sl_learner_step(&alone, &f, 1, other);
+			else
+				sl_learner_margins(&alone, &f, other);
+			assert_memory_equal(&margins[k], &other[0], sizeof other[0]);
+		}
+		for (uint32_t c = 0; c < sl_columns(10); c++) {
+			assert_memory_equal(&together.columns[c].z[k], &alone.columns[c].z[0], sizeof(float));
+			assert_memory_equal(&together.columns[c].n[k], &alone.columns[c].n[0], sizeof(float));
+			assert_true(alone.columns[c].n[1] == 0); /* it did not learn */
+		}
+		sl_learner_release(&together);
+		sl_learner_release(&alone);
+	}
 	synthetic_release(&s);
 }
 
@@ -191,6 +227,7 @@ int main(void)
 		cmocka_unit_test(test_loss_and_slope),
 		cmocka_unit_test(test_step_follows_the_gradient),
 		cmocka_unit_test(test_l2_holds_weights_small),
+		cmocka_unit_test(test_lanes_do_not_know_each_other),
 		cmocka_unit_test(test_weights_file),
 		cmocka_unit_test(test_wilson),
 		cmocka_unit_test(test_temperature),
