@@ -233,7 +233,8 @@ static bool fit(struct sl_runtime *rt, const struct sl_trainer_def *def, struct 
 	done = sl_prefix_open(&gold, rt, def->from, def->from_count, e) && gather(rt, c, &gold, &rows, e);
 	if (done) {
 		on = trained_on(&gold, c, audited_of(&rows), reason);
-		done = sl_posterior_fit(&options, &rows, SL_NEAREST, folder, on, &report, e);
+		done = sl_posterior_fit(&options, &rows, SL_NEAREST, folder, on, &report, e) ||
+		       sl_training_overtaken(rt, def->name, version, e);
 	}
 	done = done && present(rt, def->name, version, reason, e);
 	if (done) {

@@ -190,6 +190,13 @@ bool sl_training_guard(struct sl_runtime *rt, struct sl_error *e)
 	return rt->stream->guard(rt, sl_text("models"), e);
 }
 
+bool sl_training_overtaken(struct sl_runtime *rt, const char *name, int64_t version, struct sl_error *e)
+{
+	if (sl_registry_latest(rt->models, name) < version)
+		return false;
+	return sl_error_set(e, SL_RETRY, "another process has trained it meanwhile: look what it says");
+}
+
 /* Make a version folder known: as champion, if it may be (promoting.h), or else as candidate. */
 static bool present(struct sl_runtime *rt, const struct sl_trainer_def *def, int64_t version, const char *reason,
 		    struct sl_prefix *gold, const struct errors *errors, struct sl_error *e)
@@ -299,8 +306,9 @@ static bool train(struct sl_runtime *rt, size_t which, const char *reason, struc
 	done = sl_prefix_open(&gold, rt, &def->gold, 1, done ? e : &why) && done;
 	if (done) {
 		trained_on = sl_prefix_json(&examples, reason);
-		done = sl_train_linear(&options, &train_on, &eval, path, trained_on, &report, e) &&
-		       read_whole(&examples, &gold, path, e);
+		done = sl_train_linear(&options, &train_on, &eval, path, trained_on, &report, e) ||
+		       sl_training_overtaken(rt, def->name, version, e);
+		done = done && read_whole(&examples, &gold, path, e);
 	}
 	done = done && collect_errors(&errors, rt, version, &gold, e);
 	done = done && present(rt, def, version, reason, &gold, &errors, e);
@@ -422,16 +430,6 @@ static bool is_posterior(const struct sl_trainer_def *def)
 	return strcmp(def->name, "posterior") == 0;
 }
 
-/* On Kafka two processes can lead for a moment, and people train by hand beside them: who is second to write a version
- * looks again, and finds it. */
-static void yield_to(struct sl_runtime *rt, const char *name, int64_t before, struct sl_error *e)
-{
-	if (e->verdict == SL_STOP && sl_registry_latest(rt->models, name) > before) {
-		e->verdict = SL_RETRY;
-		sl_error_in(e, "another process was faster");
-	}
-}
-
 bool sl_training_due(struct sl_runtime *rt, bool at_idle, bool *trained, struct sl_error *e)
 {
 	bool done = true;
@@ -440,12 +438,9 @@ bool sl_training_due(struct sl_runtime *rt, bool at_idle, bool *trained, struct 
 	sl_lock(&rt->training->lock);
 	for (size_t i = 0; done && i < rt->topology->trainer_count; i++) {
 		const struct sl_trainer_def *def = &rt->topology->trainers[i];
-		int64_t before = sl_registry_latest(rt->models, def->name);
 
 		done = is_posterior(def) ? sl_posterior_due(rt, def, &rt->training->posterior, trained, e)
 					 : due(rt, i, trained, e);
-		if (!done)
-			yield_to(rt, def->name, before, e);
 		/* Until idle, the backlog is decided by fixed versions: one new model at a time, then
 		 * whoever waited for it goes on before the next is looked at. */
 		if (at_idle && *trained)

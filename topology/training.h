@@ -14,6 +14,9 @@ bool sl_training_announced(struct sl_runtime *rt, const char *name, int64_t vers
 /* `extra`: records of another topic in the same commit; NULL none. */
 bool sl_training_announce(struct sl_runtime *rt, const struct sl_model_record *m, const struct sl_append *extra,
 			  struct sl_error *e) SL_MUST_CHECK;
+/* A version could not be written. False; SL_RETRY if that is because it is there: on Kafka two processes can lead for a
+ * moment, and people train by hand beside them. Who is second looks again, and finds it. */
+bool sl_training_overtaken(struct sl_runtime *rt, const char *name, int64_t version, struct sl_error *e) SL_MUST_CHECK;
 /* Records ever committed to what a trainer reads. */
 int64_t sl_training_records(struct sl_runtime *rt, const struct sl_trainer_def *def);
 void sl_training_options(const struct sl_trainer_def *def, struct sl_train_options *options);
