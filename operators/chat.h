@@ -15,6 +15,7 @@
 #ifndef SL_CHAT_H
 #define SL_CHAT_H
 
+#include "../schemas/json.h"
 #include "operator.h"
 
 struct sl_chat {
@@ -24,10 +25,18 @@ struct sl_chat {
 	const char *schema_name;
 	const char *schema; /* JSON text: additionalProperties false, all keys required */
 	double temperature; /* negative: not sent */
-	int64_t tokens_max; /* sent as max_completion_tokens */
+	int64_t tokens_max; /* sent as max_tokens, unless `extra` says otherwise */
 	const char *extra;  /* "" or members for the body as JSON, without braces: "\"reasoning_effort\":\"low\"" */
 };
+/* `extra` must have passed sl_chat_extra_check. */
 void sl_chat_body(const struct sl_chat *c, struct sl_buf *to);
+
+/* A member of `extra` takes the place of ours with its name (temperature, response_format, max_tokens); null leaves ours
+ * out. Both max_tokens and max_completion_tokens stand for max_tokens: OpenAI's reasoning models know the second name
+ * alone and refuse the first, many servers (Ollama, llama.cpp before 2026) know the first alone and ignore the second,
+ * and an answer without a limit is the worse surprise. Either may not be over tokens_max, by which budgets reckon. `e`
+ * names no option. */
+bool sl_chat_extra_check(const char *extra, int64_t tokens_max, struct sl_error *e) SL_MUST_CHECK;
 
 enum sl_chat_outcome {
 	SL_CHAT_ANSWERED,
@@ -45,7 +54,11 @@ struct sl_chat_reply {
 	struct sl_bytes text; /* answered: the message's text; truncated: what there is of it */
 	const char *why;      /* not answered: for people, without the server's words beyond 200 bytes, printable */
 };
-/* Memory from `a`. */
+/* Memory from `a`. Reasoning (a field of its own, or <think>...</think> before the text) is no text. */
 void sl_chat_read(const struct sl_answer *answer, struct sl_arena *a, struct sl_chat_reply *to);
+
+/* The one JSON object of a text: alone, or within prose or a ``` fence. NULL where there is none, more than one or a
+ * broken one, and *why (a constant) says so. The caller owns it. */
+json_t *sl_chat_object(struct sl_bytes text, const char **why);
 
 #endif
