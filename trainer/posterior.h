@@ -72,6 +72,8 @@ struct sl_posterior *sl_posterior_open(const char *folder, struct sl_bytes sha25
 void sl_posterior_close(struct sl_posterior *p);
 
 bool sl_posterior_has_weights(const struct sl_posterior *p);
+/* Enough gold pairs were put to the judge to know how good it is in the domain, or over all of them. */
+bool sl_posterior_judge_known(const struct sl_posterior *p, struct sl_bytes judge, struct sl_bytes domain);
 /* The judge's accuracy in a domain is above chance by more than its interval: it may speak there. False too for a judge
  * that is not known. */
 bool sl_posterior_judge_speaks(const struct sl_posterior *p, struct sl_bytes judge, struct sl_bytes domain);
