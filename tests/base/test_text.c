@@ -231,6 +231,61 @@ static void test_words(void **state)
 	sl_arena_release(&a);
 }
 
+/* Counting takes other ways than cutting: by blocks, and by single bytes at their ends. */
+static void test_words_are_counted_as_they_are_cut(void **state)
+{
+	static const char *const pieces[] = {
+		"a",
+		"Z",
+		"0",
+		"9",
+		" ",
+		" ",
+		"@",
+		"[",
+		"`",
+		"{",
+		"/",
+		":",
+		"\x7f",
+		"word",
+		"twelve bytes",
+		"\xc3\xa9",
+		"\xe4\xb8\xad",
+		"\xcc\x81",
+		"\xff",
+		"\xe4\xb8",
+		"sixteen letters.",
+		"two blocks of plain text, as long",
+	};
+	struct sl_arena a = { 0 };
+	uint64_t random = 1;
+	uint8_t text[12000];
+
+	(void)state;
+	for (int round = 0; round < 3000; round++) {
+		size_t size = 0, most = round % 100 == 0 ? sizeof text : 100;
+		/* Some have much ASCII between what is not. */
+		size_t kinds = round % 3 ? sizeof pieces / sizeof *pieces : 15;
+
+		for (;;) {
+			const char *piece = pieces[sl_mix64(random++) % kinds];
+
+			if (size + strlen(piece) > most)
+				break;
+			memcpy(text + size, piece, strlen(piece));
+			size += strlen(piece);
+		}
+		for (size_t from = 0; from < 3 && from < size; from++) {
+			struct sl_bytes part = { text + from, size - from };
+
+			sl_arena_clear(&a);
+			assert_int_equal(sl_words_count(part), sl_words_of(&a, part).count);
+		}
+	}
+	sl_arena_release(&a);
+}
+
 static uint64_t only_word(struct sl_arena *a, const char *text)
 {
 	struct sl_words w = sl_words_of(a, sl_text(text));
@@ -285,6 +340,7 @@ int main(void)
 		cmocka_unit_test(test_fold_by_segments_is_exact),
 		cmocka_unit_test(test_fold_long_segment),
 		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_words_are_counted_as_they_are_cut),
 		cmocka_unit_test(test_same_word_same_hash),
 		cmocka_unit_test(test_ngrams),
 	};
