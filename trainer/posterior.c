@@ -9,7 +9,8 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define FORMAT 1
+#define FORMAT 2
+#define LAPSE_MOST 0.49
 #define WEIGHT_MOST 1e4
 #define LOGIT_MOST 30 /* a margin beyond this says nothing more */
 
@@ -96,11 +97,19 @@ static double bounded(double logit)
 	return fmax(-LOGIT_MOST, fmin(LOGIT_MOST, logit));
 }
 
-void sl_witnesses_row(const struct sl_witnesses *w, unsigned set, double x[SL_LOGISTIC_COLUMNS])
+/* logit(lapse + (1 - 2 lapse) sigmoid(margin)); antisymmetric to the bit. */
+static double said_by_model(double margin, double lapse)
+{
+	double p = lapse + (1 - 2 * lapse) * sl_sigmoid(fabs(margin));
+
+	return lapse == 0 ? bounded(margin) : copysign(bounded(log(p / (1 - p))), margin);
+}
+
+void sl_witnesses_row(const struct sl_witnesses *w, unsigned set, double lapse, double x[SL_LOGISTIC_COLUMNS])
 {
 	x[SL_COLUMN_INTERCEPT] = 1;
-	x[SL_COLUMN_GOLD] = set & SL_WITNESS_GOLD ? bounded(w->gold) : 0;
-	x[SL_COLUMN_BEST] = set & SL_WITNESS_BEST ? bounded(w->best) : 0;
+	x[SL_COLUMN_GOLD] = set & SL_WITNESS_GOLD ? said_by_model(w->gold, lapse) : 0;
+	x[SL_COLUMN_BEST] = set & SL_WITNESS_BEST ? said_by_model(w->best, lapse) : 0;
 	x[SL_COLUMN_JUDGE] = set & SL_WITNESS_JUDGE ? bounded(w->judge) : 0;
 	x[SL_COLUMN_LENGTH] = isnan(w->length) ? 0 : bounded(w->length);
 }
@@ -127,7 +136,7 @@ double sl_posterior_p(const struct sl_posterior *p, const struct sl_witnesses *w
 	for (size_t i = 0; p && i < sizeof sets / sizeof sets[0]; i++) {
 		if (!p->fits[sets[i]])
 			continue;
-		sl_witnesses_row(w, sets[i], x);
+		sl_witnesses_row(w, sets[i], p->lapse, x);
 		return sl_sigmoid(sl_logistic_logit(p->fits[sets[i]], x, sl_posterior_domain_find(p, w->domain)));
 	}
 	return p_without_weights(w, set);
@@ -192,9 +201,9 @@ void sl_posterior_encode(const struct sl_posterior *p, struct sl_buf *to)
 		if (p->fits[set] && json_array_append_new(fits, fit_json(p, set)) != 0)
 			sl_oom(0);
 
-	json_t *json =
-		json_pack("{s:i, s:{s:o, s:f}, s:f, s:o, s:o}", "format", FORMAT, "judge", "name", judge, "accuracy",
-			  p->judge_accuracy, "flip_low", p->flip_low, "domains", domains, "fits", fits);
+	json_t *json = json_pack("{s:i, s:f, s:{s:o, s:f}, s:f, s:o, s:o}", "format", FORMAT, "lapse", p->lapse,
+				 "judge", "name", judge, "accuracy", p->judge_accuracy, "flip_low", p->flip_low,
+				 "domains", domains, "fits", fits);
 
 	if (!json || json_dump_callback(json, add_to_buf, to, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) != 0)
 		sl_oom(0);
@@ -313,8 +322,12 @@ static bool parse(struct sl_posterior *p, const json_t *json, struct sl_error *e
 {
 	const json_t *judge = json_object_get(json, "judge"), *name = json_object_get(judge, "name");
 
-	if (json_integer_value(json_object_get(json, "format")) != FORMAT)
-		return sl_error_set(e, SL_STOP, "'format' must be %d", FORMAT);
+	json_int_t format = json_integer_value(json_object_get(json, "format"));
+
+	if (format < 1 || format > FORMAT)
+		return sl_error_set(e, SL_STOP, "'format' must be 1 to %d", FORMAT);
+	if (format > 1 && !number_in(json_object_get(json, "lapse"), 0, LAPSE_MOST, "lapse", &p->lapse, e))
+		return false;
 	if (!json_is_null(name) && !text_of(p, name, "judge.name", &p->judge, e))
 		return false;
 	return number_in(json_object_get(judge, "accuracy"), 0.001, 0.999, "judge.accuracy", &p->judge_accuracy, e) &&

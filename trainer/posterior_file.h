@@ -2,7 +2,8 @@
  *
  * posterior.json:
  *
- *     {"format": 1,
+ *     {"format": 2,
+ *      "lapse": 0.2,                                             of both models; format 1 has none: 0
  *      "judge": {"name": "nearest", "accuracy": 0.58},           name null: no judge is known
  *      "flip_low": 0.61,
  *      "domains": [{"name": "oasst", "blind": false, "judge_accuracy": 0.55, "judge_speaks": true}, ...],
@@ -37,6 +38,7 @@ struct sl_posterior {
 	struct sl_bytes judge; /* absent: none */
 	double judge_accuracy; /* over all domains */
 	double flip_low;
+	double lapse; /* 0 to under 0.5: how often people differ, however large the margin */
 	struct sl_posterior_domain *domains;
 	size_t domain_count;
 	double *fits[SL_WITNESS_SETS]; /* weights as in logistic.h; NULL: no fit */
@@ -47,7 +49,7 @@ uint32_t sl_posterior_domain_find(const struct sl_posterior *p, struct sl_bytes 
 /* Which witnesses are there. */
 unsigned sl_witnesses_set(const struct sl_witnesses *w);
 /* The row of the fit for these witnesses; those outside `set` are left out. */
-void sl_witnesses_row(const struct sl_witnesses *w, unsigned set, double x[SL_LOGISTIC_COLUMNS]);
+void sl_witnesses_row(const struct sl_witnesses *w, unsigned set, double lapse, double x[SL_LOGISTIC_COLUMNS]);
 
 void sl_posterior_encode(const struct sl_posterior *p, struct sl_buf *to);
 /* Any bytes. *p is to be closed, NULL on failure. */

@@ -26,6 +26,7 @@
 #define DOMAINS_MOST 256 /* the largest ones: the evidence travels in an announcement */
 #define SHRINK 20        /* verdicts that the mean over all domains counts in one of them */
 #define ALIKE 0.05       /* intraclass correlation of pairs of one prompt */
+#define LAPSE 0.2        /* see posterior.h */
 
 static const double l2_all_grid[] = { 1, 10 };
 static const double l2_domain_grid[] = { 1, 3, 10, 30, 100, 300 };
@@ -271,7 +272,7 @@ static size_t rows_of_set(const struct sl_fitting *f, unsigned set, struct sl_lo
 		to[count] = (struct sl_logistic_row){
 			.weight = r->weight, .domain = r->domain, .fold = r->fold, .right = r->row->arrived_right
 		};
-		sl_witnesses_row(&w, set, to[count++].x);
+		sl_witnesses_row(&w, set, f->p.lapse, to[count++].x);
 	}
 	return count;
 }
@@ -461,6 +462,7 @@ bool sl_posterior_fit(const struct sl_posterior_options *o, const struct sl_evid
 		return sl_error_set(e, SL_STOP, "what the posterior was trained on must be a JSON object");
 	}
 	f.p.judge = sl_text(judge);
+	f.p.lapse = LAPSE;
 	collect_rows(&f, rows);
 	evidence = sl_fit_evidence(&f);
 	calibrate_judge(&f);

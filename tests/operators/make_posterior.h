@@ -36,7 +36,7 @@ static inline double make_margin(uint64_t *random, double right)
 {
 	double size = 3 * make_chance(random);
 
-	return make_chance(random) < (right == 0.5 ? 0.5 : right + (1.5 - size) * 0.06) ? size : -size;
+	return make_chance(random) < (right == 0.5 ? 0.5 : right + (size - 1.5) * 0.06) ? size : -size;
 }
 
 /* `audited` of 2000 gold pairs in each domain are audited; fewer than 100: no weights. */

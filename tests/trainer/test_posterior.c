@@ -355,7 +355,9 @@ static void refuses(void **state)
 	} cases[] = {
 		{ "", "line" },
 		{ "[]", "format" },
-		{ "{\"format\": 2}", "format" },
+		{ "{\"format\": 3}", "format" },
+		{ "{\"format\": 2}", "lapse" },
+		{ "{\"format\": 2, \"lapse\": 0.5}", "lapse" },
 		{ "{\"format\": 1, \"judge\": {\"name\": 3}}", "judge.name" },
 		{ "{\"format\": 1, \"judge\": {\"name\": null, \"accuracy\": 1}}", "judge.accuracy" },
 		{ "{\"format\": 1, \"judge\": {\"name\": null, \"accuracy\": 0.5}, \"flip_low\": -1}", "flip_low" },
@@ -386,6 +388,108 @@ static void refuses(void **state)
 		assert_int_equal(e.verdict, SL_STOP);
 		if (!strstr(e.text, cases[i].says))
 			fail_msg("'%s' does not say '%s'", e.text, cases[i].says);
+	}
+}
+
+/* What the file says about lapses holds; a file from before they were known is read as it was meant. */
+static void lapses_of_a_file(void **state)
+{
+	static const struct {
+		const char *head;
+		double gold, logit;
+	} cases[] = {
+		{ "\"format\": 1", 3, 0.5 + 2 * 3 },
+		{ "\"format\": 1", -40, 0.5 - 2 * 30 },
+		{ "\"format\": 2, \"lapse\": 0", 3, 0.5 + 2 * 3 },
+		{ "\"format\": 2, \"lapse\": 0.2", 0, 0.5 },
+		{ "\"format\": 2, \"lapse\": 0.2", 1.0986122886681098, 0.5 + 2 * 0.6190392084062235 }, /* 0.65 */
+		{ "\"format\": 2, \"lapse\": 0.2", INFINITY, 0.5 + 2 * 1.3862943611198906 },           /* 0.8 */
+		{ "\"format\": 2, \"lapse\": 0.2", -1e9, 0.5 - 2 * 1.3862943611198906 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct sl_witnesses w = witnesses("some", cases[i].gold, NAN, NAN);
+		struct sl_error e = { 0 };
+		struct sl_posterior *p;
+		char text[400];
+
+		w.length = NAN;
+		snprintf(text, sizeof text,
+			 "{%s, \"judge\": {\"name\": null, \"accuracy\": 0.5}, \"flip_low\": 0, \"domains\": [], "
+			 "\"fits\": "
+			 "[{\"witnesses\": [\"gold\"], \"all\": [0.5, 2, 0, 0, 0], \"own\": []}]}",
+			 cases[i].head);
+		if (!sl_posterior_parse(sl_text(text), &p, &e))
+			fail_msg("%s", e.text);
+		assert_float_equal(sl_posterior_p(p, &w), sl_sigmoid(cases[i].logit), 1e-12);
+		sl_posterior_close(p);
+	}
+}
+
+/* Pairs where the human agrees with a margin as often as a model with such lapses says; labels are 30 % wrong. */
+static void plant_lapses(struct sl_evidence_rows *rows, double lapse, size_t count, uint64_t *random)
+{
+	for (size_t i = 0; i < count; i++) {
+		double margin = 8 * chance(random) * chance(random),
+		       sure = lapse + (1 - 2 * lapse) * sl_sigmoid(margin);
+		struct sl_evidence_row row = { 0 };
+		char prompt[64];
+
+		snprintf(prompt, sizeof prompt, "lapses %zu", rows->count);
+		row.group = sl_hash128(prompt, strlen(prompt));
+		row.domain = sl_text("some");
+		row.gold = chance(random) < sure ? margin : -margin;
+		row.best = row.judge = row.confidence = row.length = NAN;
+		row.audited = true;
+		row.arrived_right = chance(random) >= 0.3;
+		sl_evidence_add(rows, &row);
+	}
+}
+
+/* The promise: of what is kept, as much is right as P says, however often people differ from the surest margins. */
+static void keeps_its_promise(void **state)
+{
+	static const double lapses[] = { 0, 0.1, 0.2, 0.3 }, keeps[] = { 0.8, 0.85, 0.9 };
+
+	(void)state;
+	for (size_t l = 0; l < sizeof lapses / sizeof lapses[0]; l++) {
+		struct sl_evidence_rows rows = { 0 }, stream = { 0 };
+		uint64_t random = 50 + l;
+		struct sl_posterior *p;
+		struct folder at;
+		json_t *report;
+
+		folder_begin(&at);
+		plant_lapses(&rows, lapses[l], 4000, &random);
+		plant_lapses(&stream, lapses[l], 20000, &random);
+		p = fit(&rows, NULL, &at, "1", &report);
+		for (size_t k = 0; k < sizeof keeps / sizeof keeps[0]; k++) {
+			double expected = 0, right = 0, count = 0;
+
+			for (size_t i = 0; i < stream.count; i++) {
+				const struct sl_evidence_row *r = &stream.at[i];
+				struct sl_witnesses w =
+					witnesses("some", r->arrived_right ? r->gold : -r->gold, NAN, NAN);
+				double promised;
+
+				w.length = NAN;
+				promised = sl_posterior_p(p, &w);
+				if (promised < keeps[k])
+					continue;
+				expected += promised;
+				right += r->arrived_right;
+				count++;
+			}
+			if (count > 0 && !(fabs(right - expected) <= 0.02 * count))
+				fail_msg("lapse %g, keep %g: %.4f promised, %.4f right of %g", lapses[l], keeps[k],
+					 expected / count, right / count, count);
+		}
+		json_decref(report);
+		sl_posterior_close(p);
+		sl_evidence_release(&rows);
+		sl_evidence_release(&stream);
+		folder_end(&at);
 	}
 }
 
@@ -481,6 +585,8 @@ int main(void)
 		cmocka_unit_test(same_rows_same_bytes),
 		cmocka_unit_test(odd_rows),
 		cmocka_unit_test(refuses),
+		cmocka_unit_test(lapses_of_a_file),
+		cmocka_unit_test(keeps_its_promise),
 		cmocka_unit_test(folders),
 		cmocka_unit_test(logistic_is_at_its_minimum),
 	};
