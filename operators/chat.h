@@ -31,11 +31,11 @@ struct sl_chat {
 /* `extra` must have passed sl_chat_extra_check. */
 void sl_chat_body(const struct sl_chat *c, struct sl_buf *to);
 
-/* A member of `extra` takes the place of ours with its name (temperature, response_format, max_tokens); null leaves ours
- * out. Both max_tokens and max_completion_tokens stand for max_tokens: OpenAI's reasoning models know the second name
- * alone and refuse the first, many servers (Ollama, llama.cpp before 2026) know the first alone and ignore the second,
- * and an answer without a limit is the worse surprise. Either may not be over tokens_max, by which budgets reckon. `e`
- * names no option. */
+/* A member of `extra` takes the place of ours with its name (temperature, response_format, max_tokens); null leaves
+ * ours out. Both max_tokens and max_completion_tokens stand for max_tokens: OpenAI's reasoning models know the second
+ * name alone and refuse the first, many servers (Ollama, llama.cpp before 2026) know the first alone and ignore the
+ * second, and an answer without a limit is the worse surprise. Either may not be over tokens_max, by which budgets
+ * reckon. `e` names no option. */
 bool sl_chat_extra_check(const char *extra, int64_t tokens_max, struct sl_error *e) SL_MUST_CHECK;
 
 enum sl_chat_outcome {
@@ -60,5 +60,8 @@ void sl_chat_read(const struct sl_answer *answer, struct sl_arena *a, struct sl_
 /* The one JSON object of a text: alone, or within prose or a ``` fence. NULL where there is none, more than one or a
  * broken one, and *why (a constant) says so. The caller owns it. */
 json_t *sl_chat_object(struct sl_bytes text, const char **why);
+/* Words of a model as one line for a record: control characters and white space become single spaces, at most `most`
+ * bytes, whole characters. Size 0 for a text that is absent or blank. */
+struct sl_bytes sl_chat_line(struct sl_bytes text, size_t most, struct sl_arena *a);
 
 #endif

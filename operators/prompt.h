@@ -29,6 +29,8 @@ struct sl_id sl_prompt_hash(const struct sl_prompt *p); /* of the whole file */
 
 /* Appends a part; values[i] is what takes the place of slots[i] of that part. */
 void sl_prompt_fill(const struct sl_prompt *p, const char *part, const struct sl_bytes *values, struct sl_buf *to);
+struct sl_bytes sl_prompt_text(const struct sl_prompt *p, const char *part, const struct sl_bytes *values,
+			       struct sl_arena *a);
 
 /* A fence around foreign text: a mark that no text of the question holds. It is drawn by a hash of all of them, and
  * drawn again while one holds it; so it can be short, and tokens cost money.

@@ -1,0 +1,229 @@
+/* prompt_fence.c -- foreign text in a prompt, behind prompt.h.
+ *
+ * What may end a fence is its mark, and no text holds that: sl_prompt_fence_begin looks. What is done to a text here
+ * (cutting, control characters, broken template words) only ever puts something between two of its characters or in
+ * the place of one, so it cannot make a mark either. */
+#include "prompt.h"
+
+#include <assert.h>
+
+/* Words that chat templates and tokenizers treat as the end of a turn, a role or a text. The form <|...|> with either
+ * kind of bar is known by its shape. */
+static const char *const template_words[] = {
+	"<start_of_turn>", "<end_of_turn>", "<bos>",    "<eos>",    "<s>",     "</s>",    "[INST]",
+	"[/INST]",         "<<SYS>>",       "<</SYS>>", "[/SYSTEM", "[SYSTEM", "<think>", "</think>",
+};
+
+enum { BAR_WORD_BYTES_MAX = 64 };
+
+void sl_prompt_fence_begin(struct sl_fence *f, const struct sl_bytes *texts, size_t count)
+{
+	struct sl_id chain[2] = { 0 };
+	char hex[SL_ID_HEX_SIZE];
+	size_t held;
+
+	for (size_t i = 0; i < count; i++) { /* a hash of hashes: lengths need no prefix */
+		chain[1] = sl_hash128(texts[i].data, texts[i].size);
+		chain[0] = sl_hash128(chain, sizeof chain);
+	}
+	do {
+		sl_id_hex(chain[0], hex);
+		memcpy(f->mark, hex, sizeof f->mark - 1);
+		f->mark[sizeof f->mark - 1] = 0;
+		chain[0] = sl_hash128(chain, sizeof chain);
+		for (held = 0; held < count; held++)
+			if (texts[held].size && memmem(texts[held].data, texts[held].size, f->mark, strlen(f->mark)))
+				break;
+	} while (held < count);
+}
+
+/* -- what a text looks like inside ------------------------------------------------------------- */
+
+static size_t bar_at(struct sl_bytes text, size_t i)
+{
+	static const char wide[] = "\xef\xbd\x9c"; /* U+FF5C */
+	const char *at = (const char *)text.data + i;
+
+	if (i < text.size && *at == '|')
+		return 1;
+	return i + 3 <= text.size && memcmp(at, wide, 3) == 0 ? 3 : 0;
+}
+
+/* "<|", up to 64 bytes without white space, "|>" */
+static bool is_bar_word(struct sl_bytes text)
+{
+	const char *s = text.data;
+	size_t i = 1 + bar_at(text, 1);
+
+	if (i == 1)
+		return false;
+	for (; i < text.size && i < BAR_WORD_BYTES_MAX && !strchr(" \t\r\n", s[i]); i++)
+		if (s[i] == '>')
+			return true;
+	return false;
+}
+
+static bool is_template_word(struct sl_bytes text)
+{
+	for (size_t i = 0; i < sizeof template_words / sizeof template_words[0]; i++)
+		if (sl_bytes_begins(text, sl_text(template_words[i])))
+			return true;
+	return is_bar_word(text);
+}
+
+static void add_text(struct sl_buf *to, struct sl_bytes text)
+{
+	const uint8_t *s = text.data;
+
+	for (size_t i = 0; i < text.size; i++) {
+		if ((s[i] < 0x20 && s[i] != '\n' && s[i] != '\t') || s[i] == 0x7f)
+			sl_buf_add(to, "\xef\xbf\xbd", 3);
+		else
+			sl_buf_add_byte(to, s[i]);
+		if ((s[i] == '<' || s[i] == '[') && is_template_word((struct sl_bytes){ s + i, text.size - i }))
+			sl_buf_add_byte(to, ' ');
+	}
+}
+
+struct sl_bytes sl_prompt_message_text(const struct sl_message *m)
+{
+	return m->content.size ? m->content : m->extra;
+}
+
+/* Roles are foreign words too. */
+static const char *role_name(struct sl_bytes role)
+{
+	static const char *const known[] = { "system", "user", "assistant", "tool", "developer" };
+
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (sl_is(role, known[i]))
+			return known[i];
+	return "other";
+}
+
+static bool needs_roles(const struct sl_messages *m)
+{
+	struct sl_bytes role = m->count ? m->at[0].role : (struct sl_bytes){ 0 };
+
+	return m->count > 1 || !(role.size == 0 || sl_is(role, "user") || sl_is(role, "assistant"));
+}
+
+/* -- cutting ------------------------------------------------------------------------------------- */
+
+/* All texts one behind the other; bytes from `from` up to `to` are left out. */
+struct cut {
+	size_t from, to;
+};
+
+static bool inside_character(const struct sl_messages *m, size_t at)
+{
+	for (size_t i = 0; i < m->count; i++) {
+		struct sl_bytes text = sl_prompt_message_text(&m->at[i]);
+
+		if (at < text.size)
+			return (((const uint8_t *)text.data)[at] & 0xc0) == 0x80;
+		at -= text.size;
+	}
+	return false;
+}
+
+static struct cut cut_of(const struct sl_messages *m, size_t most)
+{
+	struct cut c = { 0, 0 };
+	size_t size = 0;
+
+	for (size_t i = 0; i < m->count; i++)
+		size += sl_prompt_message_text(&m->at[i]).size;
+	if (size <= most)
+		return (struct cut){ size, size };
+	c.from = most / 2;
+	c.to = size - (most - c.from);
+	while (c.from > 0 && inside_character(m, c.from)) /* a text that is no UTF-8 loses more, and that is all */
+		c.from--;
+	while (c.to < size && inside_character(m, c.to))
+		c.to++;
+	return c;
+}
+
+static size_t least(size_t a, size_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The fence as it is written: which role line stands last, and whether the gap was told. */
+struct writer {
+	const struct sl_fence *f;
+	struct sl_buf *to;
+	bool roles;
+	const struct sl_message *speaker;
+};
+
+static void new_line(struct sl_buf *to)
+{
+	if (to->size && to->data[to->size - 1] != '\n')
+		sl_buf_add_byte(to, '\n');
+}
+
+static void write_stretch(struct writer *w, const struct sl_message *m, size_t from, size_t to)
+{
+	struct sl_bytes text = sl_prompt_message_text(m);
+
+	if (w->roles && w->speaker != m) {
+		new_line(w->to);
+		sl_buf_print(w->to, "<<%s %s>>\n", role_name(m->role), w->f->mark);
+	}
+	w->speaker = m;
+	if (to > from)
+		add_text(w->to, (struct sl_bytes){ (const uint8_t *)text.data + from, to - from });
+}
+
+static void write_gap(struct writer *w, size_t size)
+{
+	new_line(w->to);
+	sl_buf_print(w->to, "<<%zu bytes left out %s>>\n", size, w->f->mark);
+}
+
+static void write_messages(struct writer *w, const struct sl_messages *m, struct cut c)
+{
+	size_t start = 0; /* of the message among all texts */
+	bool told = c.from == c.to;
+
+	for (size_t i = 0; i < m->count; i++) {
+		size_t size = sl_prompt_message_text(&m->at[i]).size, end = start + size;
+
+		if (start < c.from || (size == 0 && (start <= c.from || start >= c.to)))
+			write_stretch(w, &m->at[i], 0, least(size, c.from - least(c.from, start)));
+		if (!told && end >= c.from) {
+			told = true;
+			write_gap(w, c.to - c.from);
+		}
+		if (end > c.to && c.from < c.to)
+			write_stretch(w, &m->at[i], c.to > start ? c.to - start : 0, size);
+		start = end;
+	}
+}
+
+struct sl_bytes sl_prompt_fence_messages(const struct sl_fence *f, const char *what, const struct sl_messages *m,
+					 size_t most, struct sl_arena *a)
+{
+	struct sl_buf b = { 0 };
+	struct writer w = { .f = f, .to = &b, .roles = needs_roles(m) };
+	struct sl_bytes fenced;
+
+	assert(strlen(f->mark) == sizeof f->mark - 1);
+	sl_buf_print(&b, "<<<%s %s>>>\n", what, f->mark);
+	write_messages(&w, m, cut_of(m, most));
+	new_line(&b);
+	sl_buf_print(&b, "<<<end %s %s>>>", what, f->mark);
+	fenced = sl_arena_bytes(a, sl_buf_bytes(&b));
+	sl_buf_release(&b);
+	return fenced;
+}
+
+struct sl_bytes sl_prompt_fence(const struct sl_fence *f, const char *what, struct sl_bytes text, size_t most,
+				struct sl_arena *a)
+{
+	struct sl_message one = { .content = text };
+
+	return sl_prompt_fence_messages(f, what, &(struct sl_messages){ &one, 1 }, most, a);
+}
