@@ -491,10 +491,11 @@ static void put_output(struct sl_unit *u, int topic, int32_t partition, const st
 }
 
 /* One transaction of a unit, as a member does it; the local store is written after a commit. */
-static void transact(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, bool commit)
+static enum sl_txn_end try_to(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, bool commit)
 {
 	struct sl_writes *batch = &u->writes;
 	struct sl_error e = { 0 };
+	enum sl_txn_end end;
 	int64_t last = -1;
 
 	sl_unit_seal(u);
@@ -504,13 +505,27 @@ static void transact(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, bo
 	sl_txn_begin(t);
 	must(sl_kafka_outputs(k, t, u, &e), &e);
 	sl_kafka_changelog(k, t, u, &last);
-	if (commit) {
-		assert_int_equal(sl_txn_commit(t, NULL, &e), SL_TXN_DONE);
+	if (!commit)
+		return sl_txn_abort(t, &e);
+	end = sl_txn_commit(t, NULL, &e);
+	if (end == SL_TXN_DONE) {
 		assert_true(last >= 0);
 		must(k->rt->store->ops->write(k->rt->store, &batch, 1, false, &e), &e);
 	} else {
-		assert_int_equal(sl_txn_abort(t, &e), SL_TXN_ABORTED);
+		print_message("%s\n", e.text);
 	}
+	return end;
+}
+
+/* What the brokers abort is made again: records of the aborted one that were still on their way leave a gap in the
+ * sequence numbers, and librdkafka 2.0 then gives the next one up. */
+static void transact(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, bool commit)
+{
+	enum sl_txn_end end = try_to(k, t, u, commit);
+
+	for (int i = 0; i < 5 && commit && end == SL_TXN_ABORTED; i++)
+		end = try_to(k, t, u, commit);
+	assert_int_equal(end, commit ? SL_TXN_DONE : SL_TXN_ABORTED);
 }
 
 static bool has(const struct kafka_seen *seen, const char *key, size_t size, const char *value)
