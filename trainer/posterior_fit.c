@@ -3,8 +3,9 @@
  *     1  the judge is calibrated: his accuracy on gold, over all and by domain (a domain is shrunk towards all, all
  *        towards 0.5); for the fit, what a pair's own group contributed is taken out first
  *     2  L2 is chosen by cross-validation over groups, on the largest set of witnesses
- *     3  every audited pair gets its P from a fit without its fold: the reliability, the audit of flips and the
- * expected precision rest on these 4  one fit per set of witnesses, on all audited pairs
+ *     3  every audited pair gets its P from a fit without its fold: on that rest the reliability, the audit of flips
+ *        and the expected precision
+ *     4  one fit per set of witnesses, on all audited pairs
  *
  * Rows of one prompt resemble each other: m of them count as m / (1 + (m - 1) ALIKE), the effective size of a
  * cluster sample (Kish 1965), so that one debate with a thousand answers does not settle what a domain is like.
