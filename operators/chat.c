@@ -5,6 +5,9 @@
 
 #include <assert.h>
 
+/* Of what it said before, the beginning is enough to see what was wrong with it. */
+enum { SAID_BYTES_MAX = 8 << 10 };
+
 /* -- extra members ------------------------------------------------------------------------------ */
 
 static json_t *extra_parse(const char *extra, json_error_t *error)
@@ -67,6 +70,15 @@ static void add_message(struct sl_buf *to, const char *role, struct sl_bytes con
 	sl_buf_add_byte(to, '}');
 }
 
+static struct sl_bytes head(struct sl_bytes text, size_t most)
+{
+	if (text.size <= most)
+		return text;
+	while (most > 0 && (((const uint8_t *)text.data)[most] & 0xc0) == 0x80)
+		most--;
+	return (struct sl_bytes){ text.data, most };
+}
+
 static void add_messages(struct sl_buf *to, const struct sl_chat *c)
 {
 	add(to, "\"messages\":[");
@@ -74,7 +86,7 @@ static void add_messages(struct sl_buf *to, const struct sl_chat *c)
 		add_message(to, "system", c->system);
 	add_message(to, "user", c->user);
 	if (c->said.data) {
-		add_message(to, "assistant", c->said);
+		add_message(to, "assistant", head(c->said, SAID_BYTES_MAX));
 		add_message(to, "user", c->complaint);
 	}
 	add(to, "]");

@@ -142,7 +142,7 @@ static bool is_head(const char *at, const char *end)
 static bool read_part(struct reader *r, const char **at, const char *end)
 {
 	const char *head_end = line_end(*at, end), *body = head_end < end ? head_end + 1 : end, *stop = body;
-	struct sl_bytes name = { 0 };
+	struct sl_bytes name, text;
 	int64_t line = r->line + 1;
 	size_t which = 0;
 
@@ -158,7 +158,8 @@ static bool read_part(struct reader *r, const char **at, const char *end)
 	while (stop < end && !is_head(stop, end))
 		stop = line_end(stop, end) < end ? line_end(stop, end) + 1 : end;
 	*at = stop;
-	if (!read_pieces(r, &r->p->wanted[which], &r->p->parts[which], trim(body, stop, &line), line))
+	text = trim(body, stop, &line);
+	if (!read_pieces(r, &r->p->wanted[which], &r->p->parts[which], text, line))
 		return false;
 	r->line += 1 + lines_in(between(body, stop));
 	return true;
