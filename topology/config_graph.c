@@ -18,6 +18,23 @@ static size_t count_of(const char *const *names)
 	return n;
 }
 
+bool sl_step_asks(const struct sl_step *s)
+{
+	bool can = false;
+
+	for (const struct sl_option *o = s->op->options; o && o->name; o++) {
+		const char *field = (const char *)s->self_image + o->offset;
+
+		if (!o->endpoint)
+			continue;
+		can = true;
+		if (o->type == SL_OPTION_LIST ? ((const struct sl_list *)(const void *)field)->count > 0
+					      : (*(const char *const *)(const void *)field)[0] != 0)
+			return s->op->ask != NULL;
+	}
+	return s->op->ask && !can;
+}
+
 bool sl_step_writes(const struct sl_step *s, int topic)
 {
 	for (size_t i = 0; i < count_of(s->op->ports); i++)
@@ -320,7 +337,7 @@ static bool inline_topic(struct sl_config *c, int topic)
 		return inline_error(c, topic, reader ? "more than one step reads it" : "no step reads it");
 	if (writers(t, topic) != 1)
 		return inline_error(c, topic, "more than one step writes it");
-	if (reader->op->ask)
+	if (sl_step_asks(reader))
 		return inline_error(
 			c, topic,
 			sl_arena_print(c->a, "step '%s' asks the outside and needs a task of its own", reader->name));

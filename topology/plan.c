@@ -116,7 +116,7 @@ static json_t *stream_json(const struct sl_topology *t)
 static void step_names(const struct sl_topology *t, const struct sl_step *s, json_t *o)
 {
 	json_object_set_new(o, "changelog", app_name(t, s->name, ".changelog"));
-	if (s->op->ask)
+	if (sl_step_asks(s))
 		json_object_set_new(o, "memo", app_name(t, s->name, ".memo"));
 	json_object_set_new(o, "transactional_id", app_name(t, s->name, ".<uuid>.<member>"));
 }

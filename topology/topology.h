@@ -85,6 +85,8 @@ struct sl_endpoint_def {
 	struct sl_list keys;                            /* tried in turn; none: no Authorization header */
 	const char *model;                              /* "" none */
 	const char *ca;                                 /* a PEM file; "": the system's */
+	const char *organization, *project;             /* sent along with the key to OpenAI; NULL: not */
+	const char *http;                               /* "auto" (2 where TLS offers it), "1.1", "2"; NULL: auto */
 	int64_t in_flight;                              /* calls under way at once, of all replicas */
 	int64_t requests_per_minute, tokens_per_minute; /* 0: no limit of ours */
 	int64_t connect_timeout_ms, timeout_ms;         /* of one attempt */
@@ -158,6 +160,8 @@ struct sl_topology *sl_topology_parse(const char *path, struct sl_bytes yaml, co
 void sl_topology_free(struct sl_topology *t);
 int sl_topology_topic(const struct sl_topology *t, const char *name); /* -1: none */
 int sl_topology_step(const struct sl_topology *t, const char *name);  /* -1: none */
+/* Does the step put questions to the outside? One whose options can name endpoints does when they name any. */
+bool sl_step_asks(const struct sl_step *s);
 
 /* The resolved topology, every derived name and where each option came from. `brokers`: what they have at the
  * moment, in lines (sl_stream_plan of stream.h); NULL: not asked. */
