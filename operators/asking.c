@@ -8,6 +8,7 @@
 
 const char *const sl_asking_rules[] = { "posterior", "paper", NULL };
 const char *const sl_asking_flips[] = { "off", "on", NULL };
+const char *const sl_asking_backends[] = { SL_NEAREST, "llm", NULL };
 
 /* -- per_source ---------------------------------------------------------------- */
 
@@ -138,10 +139,20 @@ bool sl_way_parse(const char *text, const struct sl_way *usual, struct sl_way *t
 	return true;
 }
 
+struct sl_bytes sl_asking_witness(const struct sl_asking *a)
+{
+	return sl_text(strcmp(a->backend, SL_NEAREST) == 0 ? SL_NEAREST : a->panel);
+}
+
 enum sl_verdict sl_asking_open(struct sl_task *task, struct sl_asking *a, enum sl_without_gold without_gold)
 {
 	struct sl_error e = { 0 };
 
+	if (a->panel[0] == 0 || strcmp(a->panel, SL_NEAREST) == 0)
+		return sl_fail(task, SL_STOP,
+			       "option 'panel': '%s' cannot be the name of a panel of LLM judges: "
+			       "choose a word of your own",
+			       a->panel);
 	a->seen = -1;
 	a->ways = sl_calloc(1 + a->per_source.count, sizeof *a->ways);
 	a->way_count = 1;
@@ -153,7 +164,8 @@ enum sl_verdict sl_asking_open(struct sl_task *task, struct sl_asking *a, enum s
 			      .keep = a->keep,
 			      .flip = a->flip,
 			      .label_noise = a->label_noise,
-			      .judge = sl_text(SL_NEAREST) },
+			      .judge_accuracy = a->judge_accuracy,
+			      .judge = sl_asking_witness(a) },
 	};
 	for (size_t i = 0; i < a->per_source.count; i++) {
 		struct sl_way *way = &a->ways[a->way_count];

@@ -3,8 +3,8 @@
  * filter decides by the rule; annotate asks only where an answer can change that
  * decision; retrieve looks up examples only for pairs that will be asked about.
  * All three declare these options, read them by one function, and put the
- * question to one function. They are set once, in filter: the other two follow it unless
- * they say otherwise. Different values break nothing: examples or answers are then
+ * question to one function. They are set once, in filter (who is asked: in annotate): the other two follow
+ * it unless they say otherwise. Different values break nothing: examples or answers are then
  * missing, or are paid for in vain.
  *
  * A source may have a way of its own: a text of `per_source` is its name (in double quotes where it has spaces), then
@@ -34,6 +34,8 @@ struct sl_asking {
 	double keep, flip, label_noise, band;
 	const char *flips;
 	struct sl_list per_source;
+	const char *backend, *panel;
+	double judge_accuracy;
 	/* from sl_asking_open on */
 	struct sl_way *ways; /* the first is for all sources without one of their own */
 	size_t way_count;
@@ -43,7 +45,7 @@ struct sl_asking {
 	int64_t seen; /* version of the table that the posterior was looked up at; -1: not yet */
 };
 
-extern const char *const sl_asking_rules[], *const sl_asking_flips[];
+extern const char *const sl_asking_rules[], *const sl_asking_flips[], *const sl_asking_backends[];
 
 /* Allowed ranges, for options and for per_source. */
 #define SL_KEEP_LEAST 0.5
@@ -54,6 +56,8 @@ extern const char *const sl_asking_rules[], *const sl_asking_flips[];
 #define SL_LABEL_NOISE_MOST 0.5
 #define SL_BAND_LEAST 0
 #define SL_BAND_MOST 0.5
+#define SL_JUDGE_ACCURACY_LEAST 0.5
+#define SL_JUDGE_ACCURACY_MOST 0.99
 
 /* The rows for an option table; `self_type` is the operator's self, `field` the member. */
 /* clang-format off */
@@ -83,7 +87,20 @@ extern const char *const sl_asking_rules[], *const sl_asking_flips[];
 	{ .name = "per_source", .type = SL_OPTION_LIST, .offset = offsetof(self_type, field.per_source), \
 	  .value = "[]", .follows = "filter", \
 	  .help = "what differs for a source: \"NAME rule=paper keep=0.9 flip=0.1 flips=off label_noise=0.1 band=0.1\", " \
-		  "or \"NAME pass\" to keep all of it; retrieve and annotate follow filter" }
+		  "or \"NAME pass\" to keep all of it; retrieve and annotate follow filter" }, \
+	{ .name = "judge_accuracy", .type = SL_OPTION_REAL, .offset = offsetof(self_type, field.judge_accuracy), \
+	  .value = "0.75", .least = SL_JUDGE_ACCURACY_LEAST, .most = SL_JUDGE_ACCURACY_MOST, .unit = "share", \
+	  .follows = "filter", \
+	  .help = "rule posterior: share of an LLM panel's verdicts taken to be right while too few gold pairs were " \
+		  "put to it to know; retrieve and annotate follow filter" }, \
+	{ .name = "backend", .type = SL_OPTION_TEXT, .offset = offsetof(self_type, field.backend), \
+	  .value = "nearest", .words = sl_asking_backends, .follows = "annotate", \
+	  .help = "who annotate asks: nearest: the retrieved gold pairs vote, by words; llm: the judges; " \
+		  "retrieve and filter follow annotate" }, \
+	{ .name = "panel", .type = SL_OPTION_TEXT, .offset = offsetof(self_type, field.panel), \
+	  .value = "llm", .follows = "annotate", \
+	  .help = "backend llm: the name of all judges as one witness, whose record on gold pairs counts; " \
+		  "retrieve and filter follow annotate" }
 /* clang-format on */
 
 /* Reads the options. Where the gold model is absent, asking is the only evidence there is: `without_gold` is llm_only
@@ -93,6 +110,8 @@ enum sl_verdict sl_asking_open(struct sl_task *task, struct sl_asking *a, enum s
 enum sl_verdict sl_asking_update(struct sl_task *task, struct sl_asking *a, int table);
 void sl_asking_close(struct sl_asking *a); /* safe on a zeroed one */
 
+/* Who is asked, as one witness: "nearest", or the name of the panel. */
+struct sl_bytes sl_asking_witness(const struct sl_asking *a);
 const struct sl_way *sl_asking_way(const struct sl_asking *a, const struct sl_pair *p);
 /* Would annotate ask about this pair? */
 bool sl_asks(const struct sl_asking *a, const struct sl_pair *p);

@@ -163,7 +163,7 @@ static void filter_close(struct sl_task *task, void *self)
 
 const struct sl_operator sl_operator_filter = {
 	.name = "filter",
-	.version = "2",
+	.version = "3",
 	.help = "keep, flip, leave undecided or discard, by what the models and the judge said",
 	.options = options,
 	.ports = ports,

@@ -8,7 +8,12 @@
  * Pairs of the pair's own group are never examples: they share its prompt, and their
  * labels would be told, not predicted. Looked up is only what will be asked about
  * (asking.h), unless `when` is always. The pair's own vector is dropped here: the
- * examples carry their similarity. */
+ * examples carry their similarity.
+ *
+ * Probes keep measuring the judges: beside a share of the pairs (`probes`, drawn by the pair's id) goes a
+ * copy of a gold pair, drawn by the same id from the index. It gets examples like any other, never of its own group,
+ * and a number that tells probes of one gold pair apart. What people said of it stays in `gold`, which no judge is
+ * shown. */
 #include "asking.h"
 #include "cosine.h"
 
@@ -16,6 +21,7 @@
 
 #include <assert.h>
 #include <cblas.h>
+#include <math.h>
 #include <stdlib.h>
 
 enum { RETRIEVED };
@@ -28,6 +34,7 @@ struct retrieve {
 	int64_t k;
 	const char *when;
 	bool keep_vectors;
+	double probes;
 	struct sl_asking asking;
 	int64_t seen; /* version of the table that the index was read at */
 	struct sl_cosine index;
@@ -62,6 +69,14 @@ static const struct sl_option options[] = {
 	  .offset = offsetof(struct retrieve, keep_vectors),
 	  .value = "false",
 	  .help = "leave the context vector in the pair for a later step" },
+	{ .name = "probes",
+	  .type = SL_OPTION_REAL,
+	  .offset = offsetof(struct retrieve, probes),
+	  .value = "0",
+	  .least = 0,
+	  .most = 1,
+	  .unit = "share of pairs",
+	  .help = "beside so many of the pairs that pass, put a gold pair to the judges, to know how good they are" },
 	SL_ASKING_OPTIONS(struct retrieve, asking),
 	{ 0 },
 };
@@ -162,9 +177,78 @@ static enum sl_verdict retrieve_open(struct sl_task *task, void *self)
 	return sl_asking_open(task, &r->asking, SL_WITHOUT_GOLD_LLM_ONLY);
 }
 
+static bool is_probe(const struct sl_pair *p)
+{
+	return p->judgement.present && p->judgement.probe != 0;
+}
+
 static bool wanted(const struct retrieve *r, const struct sl_pair *p)
 {
-	return strcmp(r->when, "always") == 0 || sl_asks(&r->asking, p);
+	return strcmp(r->when, "always") == 0 || is_probe(p) || sl_asks(&r->asking, p);
+}
+
+/* -- probes ---------------------------------------------------------------------- */
+
+/* What is drawn by a pair's id is drawn for one purpose. */
+enum lot { LOT_PROBED, LOT_WHICH, LOT_NUMBER };
+
+static uint64_t lot(enum lot purpose, struct sl_id pair, struct sl_id gold)
+{
+	uint8_t ids[2 * sizeof pair.b];
+
+	memcpy(ids, pair.b, sizeof pair.b);
+	memcpy(ids + sizeof pair.b, gold.b, sizeof gold.b);
+	return sl_hash64(ids, sizeof ids, (uint64_t)purpose);
+}
+
+static bool draws_probe(const struct retrieve *r, const struct sl_pair *p)
+{
+	const struct sl_id none = { 0 };
+
+	return r->index.count > 0 && !is_probe(p) && (double)(lot(LOT_PROBED, p->id, none) >> 11) * 0x1p-53 < r->probes;
+}
+
+/* A pair's ticket is the same wherever the row lies: rows of the index move. */
+static size_t draw_row(const struct retrieve *r, struct sl_id pair)
+{
+	uint64_t least = UINT64_MAX;
+	size_t drawn = 0;
+
+	for (size_t i = 0; i < r->index.count; i++) {
+		uint64_t ticket = lot(LOT_WHICH, pair, r->index.rows[i].id);
+
+		if (ticket < least) {
+			least = ticket;
+			drawn = i;
+		}
+	}
+	return drawn;
+}
+
+/* The gold pair as a pair of the stream that comes beside `drawn_by`. */
+static enum sl_verdict make_probe(struct sl_task *task, const struct sl_pair *drawn_by, struct sl_id gold,
+				  struct sl_pair *to)
+{
+	struct sl_bytes record;
+	struct sl_error e = { 0 };
+	bool found = sl_table_get(task, GOLD, sl_id_bytes(&gold), &record);
+
+	assert(found); /* it is in the index */
+	(void)found;
+	record = sl_arena_bytes(sl_task_arena(task), record); /* the table's own lives only until we return */
+	if (!sl_pair_decode(record, sl_task_arena(task), to, &e))
+		return sl_fail(task, SL_STOP, "record of the gold table: %s", e.text);
+	to->id = gold;
+	to->time_ms = drawn_by->time_ms;
+	to->scores = NULL;
+	to->score_count = 0;
+	to->vectors.difference = (struct sl_bytes){ 0 };
+	to->decision = (struct sl_decision){ .p_label = NAN };
+	/* The low bits are left for the samples of one question. */
+	to->judgement = (struct sl_judgement){
+		.present = true, .probe = 16 * (int64_t)(1 + lot(LOT_NUMBER, drawn_by->id, gold) % ((1u << 27) - 1))
+	};
+	return SL_OK;
 }
 
 static void fill(struct sl_task *task, struct sl_pair *p, const struct sl_cosine_query *q)
@@ -183,12 +267,61 @@ static void fill(struct sl_task *task, struct sl_pair *p, const struct sl_cosine
 	}
 }
 
+/* One pair on its way, or a probe. */
+struct seeker {
+	const struct sl_pair *pair;
+	bool reject;                    /* its vector cannot be compared */
+	struct sl_cosine_query *query;  /* NULL: not looked up */
+	const struct sl_pair *drawn_by; /* of a probe; else NULL */
+};
+
+/* `vectors` has room for one more behind those of the queries so far. */
+static void seek(const struct retrieve *r, struct seeker *s, struct sl_cosine_query *queries, size_t *count,
+		 float *vectors)
+{
+	size_t dim = r->index.dim;
+	float *vector = vectors + *count * dim;
+
+	if (dim == 0 || !wanted(r, s->pair))
+		return;
+	s->reject = s->pair->vectors.context.size != dim * sizeof(float);
+	if (s->reject)
+		return;
+	memcpy(vector, s->pair->vectors.context.data, dim * sizeof *vector);
+	s->query = &queries[(*count)++];
+	*s->query = (struct sl_cosine_query){ .vector = vector, .group = s->pair->group };
+}
+
+static void send(struct sl_task *task, const struct retrieve *r, const struct seeker *s)
+{
+	struct sl_pair p = *s->pair;
+	char hex[SL_ID_HEX_SIZE];
+
+	if (s->reject) {
+		sl_reject(task, s->pair,
+			  "vector: the context vector has %zu bytes, those of gold pairs have %zu: "
+			  "replay this pair into step embed",
+			  p.vectors.context.size, r->index.dim * sizeof(float));
+		return;
+	}
+	p.exemplars = NULL; /* of an earlier pass */
+	p.exemplar_count = 0;
+	if (s->query)
+		fill(task, &p, s->query);
+	if (!r->keep_vectors)
+		p.vectors.context = (struct sl_bytes){ 0 };
+	if (s->drawn_by)
+		sl_emit_because(task, RETRIEVED, &p, "probe: drawn by %s", sl_id_hex(s->drawn_by->id, hex));
+	else
+		sl_emit(task, RETRIEVED, &p);
+}
+
 static enum sl_verdict retrieve_process(struct sl_task *task, void *self, const struct sl_batch *batch)
 {
 	struct retrieve *r = self;
-	struct sl_cosine_query *queries = sl_alloc(task, batch->count * sizeof *queries);
-	int *query_of = sl_alloc(task, batch->count * sizeof *query_of); /* -1: not looked up, -2: cannot be */
-	size_t dim, count = 0;
+	struct seeker *seekers = sl_alloc(task, 2 * batch->count * sizeof *seekers);
+	struct sl_cosine_query *queries = sl_alloc(task, 2 * batch->count * sizeof *queries);
+	size_t count = 0, query_count = 0;
 	float *vectors;
 	enum sl_verdict v = sl_asking_update(task, &r->asking, MODELS);
 
@@ -196,41 +329,25 @@ static enum sl_verdict retrieve_process(struct sl_task *task, void *self, const 
 		v = update(task, r);
 	if (v != SL_OK)
 		return v;
-	dim = r->index.dim;
-	vectors = sl_alloc(task, batch->count * dim * sizeof *vectors);
+	vectors = sl_alloc(task, 2 * batch->count * r->index.dim * sizeof *vectors);
 	for (size_t i = 0; i < batch->count; i++) {
 		const struct sl_pair *p = &batch->pairs[i];
+		struct sl_pair *probe;
 
-		query_of[i] = -1;
-		if (!wanted(r, p) || dim == 0)
+		seekers[count] = (struct seeker){ .pair = p };
+		seek(r, &seekers[count++], queries, &query_count, vectors);
+		if (!draws_probe(r, p))
 			continue;
-		query_of[i] = -2;
-		if (p->vectors.context.size != dim * sizeof(float))
-			continue;
-		memcpy(vectors + count * dim, p->vectors.context.data, dim * sizeof *vectors);
-		queries[count] = (struct sl_cosine_query){ .vector = vectors + count * dim, .group = p->group };
-		query_of[i] = (int)count++;
+		probe = sl_alloc(task, sizeof *probe);
+		v = make_probe(task, p, r->index.rows[draw_row(r, p->id)].id, probe);
+		if (v != SL_OK)
+			return v;
+		seekers[count] = (struct seeker){ .pair = probe, .drawn_by = p };
+		seek(r, &seekers[count++], queries, &query_count, vectors);
 	}
-	sl_cosine_top(&r->index, queries, count, (size_t)r->k, sl_task_arena(task));
-
-	for (size_t i = 0; i < batch->count; i++) {
-		struct sl_pair p = batch->pairs[i];
-
-		if (query_of[i] == -2) {
-			sl_reject(task, &batch->pairs[i],
-				  "vector: the context vector has %zu bytes, those of gold pairs have %zu: "
-				  "replay this pair into step embed",
-				  p.vectors.context.size, dim * sizeof(float));
-			continue;
-		}
-		p.exemplars = NULL; /* of an earlier pass */
-		p.exemplar_count = 0;
-		if (query_of[i] >= 0)
-			fill(task, &p, &queries[query_of[i]]);
-		if (!r->keep_vectors)
-			p.vectors.context = (struct sl_bytes){ 0 };
-		sl_emit(task, RETRIEVED, &p);
-	}
+	sl_cosine_top(&r->index, queries, query_count, (size_t)r->k, sl_task_arena(task));
+	for (size_t i = 0; i < count; i++)
+		send(task, r, &seekers[i]);
 	return SL_OK;
 }
 
@@ -247,7 +364,7 @@ static void retrieve_close(struct sl_task *task, void *self)
 
 const struct sl_operator sl_operator_retrieve = {
 	.name = "retrieve",
-	.version = "2",
+	.version = "3",
 	.help = "the most similar gold pairs, as examples for the judge",
 	.options = options,
 	.ports = ports,

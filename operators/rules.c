@@ -1,5 +1,6 @@
 /* rules.c -- see rules.h. */
 #include "rules.h"
+#include "nearest.h"
 
 #include <math.h>
 
@@ -26,25 +27,37 @@ static double margin_of(const struct sl_score *score)
 	return score ? (score->chosen - score->rejected) / score->temperature : NAN;
 }
 
-/* NaN: nobody knows how good the judge is here, or it is a coin here. */
-static double judge_log_odds(const struct sl_rule_settings *s, const struct sl_pair *p)
+/* Who was asked, as one witness, or would be. */
+static struct sl_bytes witness_of(const struct sl_rule_settings *s, const struct sl_judgement *j)
 {
-	const struct sl_judgement *j = &p->judgement;
-	struct sl_bytes judge = j->present && j->vote_count ? j->votes[0].judge : s->judge;
-	struct sl_bytes domain = sl_pair_domain(p);
-	double accuracy;
+	if (!j->present || !j->asked)
+		return s->judge;
+	return j->panel.data ? j->panel : j->vote_count ? j->votes[0].judge : s->judge;
+}
 
-	if (!s->posterior || !sl_posterior_judge_speaks(s->posterior, judge, domain))
-		return NAN;
-	accuracy = sl_posterior_judge_accuracy(s->posterior, judge, domain);
-	return log(accuracy / (1 - accuracy));
+/* NaN: nobody knows how good the judge is here, or it is a coin here. */
+static void judge_log_odds(const struct sl_rule_settings *s, const struct sl_pair *p, struct sl_evidence *e)
+{
+	struct sl_bytes judge = witness_of(s, &p->judgement), domain = sl_pair_domain(p);
+	double accuracy = s->judge_accuracy;
+
+	e->judge_log_odds = NAN;
+	if (s->posterior && sl_posterior_judge_known(s->posterior, judge, domain)) {
+		if (!sl_posterior_judge_speaks(s->posterior, judge, domain))
+			return;
+		accuracy = sl_posterior_judge_accuracy(s->posterior, judge, domain);
+	} else {
+		if (sl_is(judge, SL_NEAREST) || !judge.data)
+			return;
+		e->judge_declared = true;
+	}
+	e->judge_log_odds = log(accuracy / (1 - accuracy));
 }
 
 struct sl_evidence sl_evidence_of(const struct sl_rule_settings *s, const struct sl_pair *p)
 {
 	struct sl_evidence e = {
 		.judge = judge_of(&p->judgement),
-		.judge_log_odds = judge_log_odds(s, p),
 		.witnesses = {
 			.domain = sl_pair_domain(p),
 			.gold = margin_of(sl_pair_score(p, "gold")),
@@ -53,6 +66,7 @@ struct sl_evidence sl_evidence_of(const struct sl_rule_settings *s, const struct
 		},
 	};
 
+	judge_log_odds(s, p, &e);
 	if (s->posterior && sl_posterior_has_weights(s->posterior)) /* only weights look at it */
 		e.witnesses.length = sl_pair_length_sign(p);
 	e.p_gold = sl_sigmoid(e.witnesses.gold);
@@ -72,12 +86,18 @@ static double posterior_p(const struct sl_rule_settings *s, const struct sl_evid
 {
 	struct sl_witnesses w = e->witnesses;
 	enum sl_side judge = heard(e);
+	double said = judge == SL_SIDE_ABSENT    ? NAN
+		      : judge == SL_SIDE_FOR     ? e->judge_log_odds
+		      : judge == SL_SIDE_AGAINST ? -e->judge_log_odds
+						 : 0;
+	double p;
 
-	w.judge = judge == SL_SIDE_ABSENT    ? NAN
-		  : judge == SL_SIDE_FOR     ? e->judge_log_odds
-		  : judge == SL_SIDE_AGAINST ? -e->judge_log_odds
-					     : 0;
-	return sl_posterior_p(s->posterior, &w);
+	w.judge = e->judge_declared ? NAN : said;
+	p = sl_posterior_p(s->posterior, &w);
+	if (!e->judge_declared || isnan(said))
+		return p;
+	w.judge = said;
+	return isnan(p) ? sl_posterior_p(NULL, &w) : sl_sigmoid(log(p / (1 - p)) + said);
 }
 
 static struct sl_outcome without_gold(const struct sl_rule_settings *s, const struct sl_evidence *e, double p)

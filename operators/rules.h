@@ -40,8 +40,14 @@
  *              neither or abstained, audited flips more often right than not
  *   discard    anything else                                                    flip_suspended
  *
- * A judge whom the posterior does not know, or who is a coin in the pair's domain, is absent for this rule. Without an
- * announced posterior P comes from the margins and the declared `label_noise`, and nothing is flipped.
+ * The judge is one witness, also where he is a panel of LLMs. How much he counts is learnt from gold pairs that were
+ * put to him. Who turned out to be a coin in the pair's domain is absent for this rule. A panel of LLMs of whom too
+ * little is known yet counts with the declared `judge_accuracy` a, independent of all else:
+ *
+ *     logit P = logit P(without him) + log(a / (1 - a)) on his yes, - on his no
+ *
+ * `nearest`, who is modest, is absent until he is known. Without an announced posterior P comes from the margins, the
+ * declared `label_noise` and such a panel, and nothing is flipped.
  *
  * Rule `pass`, for a source that is trusted as it is: keep (pass_through).
  *
@@ -72,6 +78,7 @@ struct sl_evidence {
 	 * domain; NaN when that is not known. */
 	struct sl_witnesses witnesses;
 	double judge_log_odds;
+	bool judge_declared; /* they are not measured but the declared ones */
 };
 
 enum sl_without_gold { SL_WITHOUT_GOLD_STOP, SL_WITHOUT_GOLD_LLM_ONLY, SL_WITHOUT_GOLD_PASS };
@@ -81,7 +88,8 @@ struct sl_rule_settings {
 	bool flips;
 	enum sl_without_gold without_gold;
 	double keep, flip, label_noise;
-	struct sl_bytes judge;                /* who is, or would be, asked */
+	double judge_accuracy; /* declared, of a panel of LLMs that is not known: 0.5 to below 1 */
+	struct sl_bytes judge; /* who is, or would be, asked, as one witness: "nearest" or the name of a panel */
 	const struct sl_posterior *posterior; /* NULL: none announced */
 };
 

@@ -10,7 +10,8 @@ static const char yaml[] =
 	"  - { name: embed, from: pairs.unique, to: { embedded: pairs.embedded, gold: pairs.gold }, dim: 64 }\n"
 	"  - { name: retrieve, from: pairs.embedded, to: { retrieved: pairs.retrieved },\n"
 	"      tables: { gold: pairs.gold, models: models }, rule: paper }\n"
-	"  - { name: annotate, from: pairs.retrieved, to: { judged: pairs.judged, silver: pairs.silver },\n"
+	"  - { name: annotate, from: pairs.retrieved, to: { judged: pairs.judged, silver: pairs.silver,\n"
+	"      probed: pairs.probed, deferred: pairs.deferred },\n"
 	"      tables: { gold: pairs.gold, models: models }, rule: paper }\n"
 	"trainers: [ { name: gold, from: pairs.gold, min_pairs: 1000000 } ]\n";
 

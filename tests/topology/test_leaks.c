@@ -36,7 +36,7 @@ static const char yaml[] =
 	"  - { name: retrieve, from: pairs.scored, tables: { gold: pairs.gold, models: models },\n"
 	"      to: { retrieved: pairs.retrieved } }\n"
 	"  - { name: annotate, from: pairs.retrieved, tables: { gold: pairs.gold, models: models },\n"
-	"      to: { judged: pairs.judged, silver: pairs.silver } }\n"
+	"      to: { judged: pairs.judged, probed: pairs.probed, deferred: pairs.deferred, silver: pairs.silver } }\n"
 	"  - { name: filter, from: pairs.judged, tables: { models: models }, to: { curated: pairs.curated,\n"
 	"      flipped: pairs.flipped, undecided: pairs.undecided, discarded: pairs.discarded } }\n"
 	"trainers:\n"

@@ -40,7 +40,7 @@ static const char yaml[] =
 	"  - name: annotate\n"
 	"    from: pairs.retrieved\n"
 	"    tables: { gold: pairs.gold, models: models }\n"
-	"    to: { judged: pairs.judged, silver: pairs.silver }\n"
+	"    to: { judged: pairs.judged, probed: pairs.probed, deferred: pairs.deferred, silver: pairs.silver }\n"
 	"  - name: filter\n"
 	"    from: pairs.judged\n"
 	"    tables: { models: models }\n"
