@@ -11,6 +11,7 @@
 #include "schemas/lines.h"
 
 #include <ctype.h>
+#include <stdlib.h>
 
 #define END_BYTES 200 /* at each end of a text whose middle may be missing */
 #define TAIL_BYTES 64
@@ -49,26 +50,27 @@ static struct sl_bytes essence(struct sl_bytes t, struct sl_bytes mark, struct s
 	return (struct sl_bytes){ to, n };
 }
 
-static uint64_t whole_key(struct sl_bytes t)
+/* What a text is known by: all of its essence, both ends of it, or its very bytes, with and without the line end that
+ * the fence may have added. */
+struct text_keys {
+	bool is;
+	uint64_t whole, ends, tail, exact[2];
+};
+
+static struct text_keys keys_of(struct sl_bytes text, struct sl_bytes mark, struct sl_arena *a)
 {
-	return sl_hash64(t.data, t.size, 1);
-}
+	struct sl_bytes t = essence(text, mark, a);
+	const uint8_t *p = t.data, *bytes = text.data;
+	size_t tail = t.size < TAIL_BYTES ? t.size : TAIL_BYTES;
+	bool ended = text.size > 0 && bytes[text.size - 1] == '\n';
+	struct text_keys k = { .is = true, .whole = sl_hash64(p, t.size, 1), .ends = sl_hash64(p, t.size, 2) };
 
-static uint64_t ends_key(struct sl_bytes t)
-{
-	const uint8_t *p = t.data;
-
-	if (t.size <= 2 * END_BYTES)
-		return sl_hash64(p, t.size, 2);
-	return sl_hash64(p, END_BYTES, 3) ^ sl_mix64(sl_hash64(p + t.size - END_BYTES, END_BYTES, 4));
-}
-
-static uint64_t tail_key(struct sl_bytes t)
-{
-	const uint8_t *p = t.data;
-	size_t size = t.size < TAIL_BYTES ? t.size : TAIL_BYTES;
-
-	return sl_hash64(p + t.size - size, size, 5);
+	if (t.size > 2 * END_BYTES)
+		k.ends = sl_hash64(p, END_BYTES, 3) ^ sl_mix64(sl_hash64(p + t.size - END_BYTES, END_BYTES, 4));
+	k.tail = sl_hash64(p + t.size - tail, tail, 5);
+	k.exact[0] = sl_hash64(bytes, text.size, 0);
+	k.exact[1] = sl_hash64(bytes, text.size - ended, 0);
+	return k;
 }
 
 /* Of an ordered pair of texts. */
@@ -77,16 +79,38 @@ static uint64_t both(uint64_t better, uint64_t worse)
 	return sl_mix64(better) + worse;
 }
 
-static void learn(struct table *t, const struct sl_pair *p, struct sl_arena *a)
+static bool is_better(const struct table *t, const struct text_keys *a, const struct text_keys *b)
+{
+	for (int i = 0; i < 4; i++)
+		if (table_find(t, both(a->exact[i / 2], b->exact[i % 2])))
+			return true;
+	return table_find(t, both(a->whole, b->whole)) || table_find(t, both(a->ends, b->ends));
+}
+
+static void learn_pair(struct table *t, const struct sl_pair *p, struct sl_arena *a)
 {
 	const struct sl_bytes none = { 0 };
-	struct sl_bytes better = essence(sl_messages_text(&p->chosen, a), none, a),
-			worse = essence(sl_messages_text(&p->rejected, a), none, a);
+	struct text_keys better = keys_of(sl_messages_text(&p->chosen, a), none, a),
+			 worse = keys_of(sl_messages_text(&p->rejected, a), none, a);
 
-	*table_at(t, both(whole_key(better), whole_key(worse))) = 1;
-	*table_at(t, both(ends_key(better), ends_key(worse))) = 1;
-	*table_at(t, tail_key(better)) = 1;
-	*table_at(t, tail_key(worse)) = 2;
+	*table_at(t, both(better.whole, worse.whole)) = 1;
+	*table_at(t, both(better.ends, worse.ends)) = 1;
+	*table_at(t, better.tail) = 1;
+	*table_at(t, worse.tail) = 2;
+}
+
+/* {"better": "16 hex digits", "worse": ...}, as sluice-sample writes its truth. */
+static bool learn_hashes(struct table *t, struct sl_bytes line)
+{
+	json_t *object = json_loadb(line.data, line.size, 0, NULL);
+	const char *better = json_string_value(json_object_get(object, "better"));
+	const char *worse = json_string_value(json_object_get(object, "worse"));
+	bool is = better && worse && strlen(better) == 16 && strlen(worse) == 16;
+
+	if (is)
+		*table_at(t, both(strtoull(better, NULL, 16), strtoull(worse, NULL, 16))) = 1;
+	json_decref(object);
+	return is;
 }
 
 bool truth_load(struct server *s, const char *path, struct sl_error *e)
@@ -99,13 +123,15 @@ bool truth_load(struct server *s, const char *path, struct sl_error *e)
 	struct sl_line line;
 
 	while (lines && (result = sl_lines_next(lines, &line, e)) == SL_LINES_LINE) {
+		if (learn_hashes(&s->truth, line.text))
+			continue;
 		if (!sl_jsonl_parse(line.text, &keys, &a, &parsed, e)) {
 			sl_error_in(e, "%s:%lld", path, (long long)line.number);
 			result = SL_LINES_ERROR;
 			break;
 		}
 		for (size_t i = 0; i < parsed.pair_count; i++)
-			learn(&s->truth, &parsed.pairs[i], &a);
+			learn_pair(&s->truth, &parsed.pairs[i], &a);
 		sl_arena_clear(&a);
 	}
 	sl_lines_close(lines);
@@ -116,7 +142,7 @@ bool truth_load(struct server *s, const char *path, struct sl_error *e)
 int truth_of_end(const struct server *s, struct sl_bytes text)
 {
 	struct sl_arena a = { 0 };
-	const uint64_t *v = table_find(&s->truth, tail_key(essence(text, (struct sl_bytes){ 0 }, &a)));
+	const uint64_t *v = table_find(&s->truth, keys_of(text, (struct sl_bytes){ 0 }, &a).tail);
 
 	sl_arena_release(&a);
 	return !v ? 0 : *v == 1 ? 1 : -1;
@@ -125,7 +151,7 @@ int truth_of_end(const struct server *s, struct sl_bytes text)
 /* -- What the prompt shows ----------------------------------------------------------------------------------- */
 
 struct shown {
-	struct sl_bytes first, second;
+	struct text_keys first, second;
 	size_t examples;
 };
 
@@ -141,7 +167,7 @@ static void read_fences(struct sl_bytes text, struct sl_arena *a, struct shown *
 {
 	const char *at = text.data, *end = at + text.size;
 
-	*to = (struct shown){ { 0 }, { 0 }, 0 };
+	*to = (struct shown){ .examples = 0 };
 	while ((at = memmem(at, (size_t)(end - at), "<<<", 3)) != NULL) {
 		char close[256];
 		struct sl_bytes in, mark;
@@ -156,9 +182,9 @@ static void read_fences(struct sl_bytes text, struct sl_arena *a, struct shown *
 		space = memchr(at, ' ', size);
 		mark = space ? (struct sl_bytes){ space + 1, (size_t)(at + size - space - 1) } : (struct sl_bytes){ 0 };
 		if (strncmp(at, "candidate_1 ", 12) == 0)
-			to->first = essence(in, mark, a);
+			to->first = keys_of(in, mark, a);
 		else if (strncmp(at, "candidate_2 ", 12) == 0)
-			to->second = essence(in, mark, a);
+			to->second = keys_of(in, mark, a);
 		else if (strncmp(at, "example", 7) == 0)
 			to->examples++;
 		at = line + 4 + in.size; /* what a text says is no fence */
@@ -174,25 +200,18 @@ void judge(struct server *s, const struct model *m, struct sl_bytes user, uint64
 	struct shown shown;
 
 	read_fences(user, &a, &shown);
-	*to = (struct judging){ .is = shown.first.data && shown.second.data, .examples = shown.examples > 0 };
-	if (!to->is) {
-		sl_arena_release(&a);
+	*to = (struct judging){ .is = shown.first.is && shown.second.is, .examples = shown.examples > 0 };
+	sl_arena_release(&a);
+	if (!to->is)
 		return;
-	}
-	one = ends_key(shown.first);
-	two = ends_key(shown.second);
+	one = shown.first.ends;
+	two = shown.second.ends;
 	pair = one < two ? both(one, two) : both(two, one);
-	if (table_find(&s->truth, both(whole_key(shown.first), whole_key(shown.second))) ||
-	    table_find(&s->truth, both(one, two))) {
-		first_better = true;
-	} else if (table_find(&s->truth, both(whole_key(shown.second), whole_key(shown.first))) ||
-		   table_find(&s->truth, both(two, one))) {
-		first_better = false;
-	} else { /* any answer will do, but always the same one */
-		first_better = one < two;
+	first_better = is_better(&s->truth, &shown.first, &shown.second);
+	if (!first_better && !is_better(&s->truth, &shown.second, &shown.first)) {
+		first_better = one < two; /* any answer will do, but always the same one */
 		s->counts.unknown++;
 	}
-	sl_arena_release(&a);
 	who = draw(seed, "correlated", pair, 0) < s->set.correlated ? 0 : name;
 	if (draw(seed, "wobble", pair ^ name, n) < s->set.wobble)
 		who = sl_mix64(who + n + 1);

@@ -37,7 +37,7 @@ static const struct sl_option table[] = {
 	TEXT(key, key, "the API key that is asked for; empty: any"),
 	TEXT(models, models_text, "NAME[ accuracy=A][ accuracy_examples=A][ bias=B], ...; empty: every name is one"),
 	TEXT(faults, faults_text, "KIND=SHARE,...: see faults.c; all=0.2 is spread over what passes"),
-	TEXT(truth, truth, "JSONL of pairs whose chosen is the better answer"),
+	TEXT(truth, truth, "pairs whose chosen is the better answer, or truth.jsonl of sluice-sample"),
 	TEXT(log, log, "a file for a line per request"),
 	TEXT(tls_cert, tls_cert, "PEM: speak TLS"),
 	TEXT(tls_key, tls_key, "PEM"),
