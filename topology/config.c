@@ -1,5 +1,5 @@
-/* config.c -- what stands at the top of a topology file: names, limits, endpoints,
- * topics; and load, parse, free. Order matters: names are collected where they are
+/* config.c -- what stands at the top of a topology file: names, limits, topics; and
+ * load, parse, free. Order matters: names are collected where they are
  * used (ingest, steps, trainers), so that topics: and inline: can refuse names that
  * nobody uses, and only then is the whole wired and checked (config_graph.c).
  *
@@ -118,7 +118,7 @@ const char *const *sl_config_topic_names(struct sl_config *c)
 
 struct top {
 	const char *name, *data;
-	int64_t partitions;
+	int64_t partitions, drain_ms;
 	int64_t entry_bytes, record_bytes;
 	const char *listen, *to, *ties;
 };
@@ -136,10 +136,13 @@ static const struct sl_option top_table[] = {
 	KEY(name, "topology", SL_OPTION_TEXT, NULL, 0, 0, "the name that tasks and groups begin with"),
 	KEY(data, "data", SL_OPTION_TEXT, "sluice-data", 0, 0, "data folder"),
 	KEY(partitions, "partitions", SL_OPTION_COUNT, "1", 1, 1000, "of topics that say nothing else"),
+	KEY(drain_ms, "drain", SL_OPTION_TIME_MS, "30s", 0, 3600000,
+	    "at a stop, how long calls under way may still be answered"),
 	{ 0 },
 };
-static const char *const top_others[] = { "stream", "registry", "kafka",     "models", "limits",   "metrics", "topics",
-					  "inline", "ingest",   "endpoints", "steps",  "trainers", NULL };
+static const char *const top_others[] = { "stream",  "registry", "kafka",  "models",   "limits",
+					  "metrics", "topics",   "inline", "ingest",   "endpoints",
+					  "prices",  "memo",     "steps",  "trainers", NULL };
 
 static const struct sl_option limits_table[] = {
 	KEY(entry_bytes, "entry", SL_OPTION_SIZE, "512KiB", KIB, 64 * MIB, "largest pair that ingest takes"),
@@ -239,125 +242,7 @@ static bool top_level(struct sl_config *c)
 	t->entry_max_bytes = top.entry_bytes;
 	t->record_max_bytes = top.record_bytes;
 	c->partitions = top.partitions;
-	return true;
-}
-
-/* -- Endpoints ----------------------------------------------------------------------- */
-
-static const struct sl_option endpoint_table[] = {
-	{ .name = "url",
-	  .type = SL_OPTION_LIST,
-	  .offset = offsetof(struct sl_endpoint_def, urls),
-	  .value = "[]",
-	  .help = "address up to /v1, for example \"${JUDGE_URL}\"; several: replicas; none: OPENAI_BASE_URL, or "
-		  "https://api.openai.com/v1" },
-	{ .name = "key",
-	  .type = SL_OPTION_LIST,
-	  .offset = offsetof(struct sl_endpoint_def, keys),
-	  .value = "[]",
-	  .help = "\"${NAME}\": sent as Authorization: Bearer; several are used in turn; none: OPENAI_API_KEY, if "
-		  "there is one "
-		  "and no url" },
-	{ .name = "model",
-	  .type = SL_OPTION_TEXT,
-	  .offset = offsetof(struct sl_endpoint_def, model),
-	  .value = "",
-	  .help = "the model that is asked for" },
-	{ .name = "ca",
-	  .type = SL_OPTION_TEXT,
-	  .offset = offsetof(struct sl_endpoint_def, ca),
-	  .value = "",
-	  .help = "a PEM file of certificates to trust, in place of the system's" },
-	{ .name = "in_flight",
-	  .type = SL_OPTION_COUNT,
-	  .offset = offsetof(struct sl_endpoint_def, in_flight),
-	  .value = "16",
-	  .least = 1,
-	  .most = 16384,
-	  .unit = "calls",
-	  .help = "most calls under way at once; fewer while the server says 429" },
-	{ .name = "requests_per_minute",
-	  .type = SL_OPTION_COUNT,
-	  .offset = offsetof(struct sl_endpoint_def, requests_per_minute),
-	  .value = "0",
-	  .least = 0,
-	  .most = 1e9,
-	  .unit = "calls",
-	  .help = "0: no limit but the server's" },
-	{ .name = "tokens_per_minute",
-	  .type = SL_OPTION_COUNT,
-	  .offset = offsetof(struct sl_endpoint_def, tokens_per_minute),
-	  .value = "0",
-	  .least = 0,
-	  .most = 1e12,
-	  .unit = "tokens",
-	  .help = "0: no limit but the server's" },
-	{ .name = "connect_timeout",
-	  .type = SL_OPTION_TIME_MS,
-	  .offset = offsetof(struct sl_endpoint_def, connect_timeout_ms),
-	  .value = "5s",
-	  .least = 1,
-	  .most = 3600000,
-	  .help = "of one attempt" },
-	{ .name = "timeout",
-	  .type = SL_OPTION_TIME_MS,
-	  .offset = offsetof(struct sl_endpoint_def, timeout_ms),
-	  .value = "10m",
-	  .least = 1,
-	  .most = 86400000,
-	  .help = "of one attempt, with the connecting" },
-	{ .name = "retries",
-	  .type = SL_OPTION_COUNT,
-	  .offset = offsetof(struct sl_endpoint_def, retries),
-	  .value = "2",
-	  .least = 0,
-	  .most = 100,
-	  .unit = "attempts",
-	  .help = "after the first one, of a call that failed in a way that may pass" },
-	{ .name = "budget",
-	  .type = SL_OPTION_REAL,
-	  .offset = offsetof(struct sl_endpoint_def, budget),
-	  .value = "-1",
-	  .least = -1,
-	  .most = 1e9,
-	  .unit = "dollars",
-	  .help = "most that all calls together may cost; -1: no limit" },
-	{ .name = "budget_per_day",
-	  .type = SL_OPTION_REAL,
-	  .offset = offsetof(struct sl_endpoint_def, budget_per_day),
-	  .value = "-1",
-	  .least = -1,
-	  .most = 1e9,
-	  .unit = "dollars",
-	  .help = "most that the calls of a day of UTC may cost; -1: no limit" },
-	{ 0 },
-};
-
-static bool endpoints(struct sl_config *c)
-{
-	const struct sl_node *map = sl_node_get(c->root, "endpoints");
-	struct sl_endpoint_def *d;
-
-	if (!map || map->kind == SL_NODE_NONE)
-		return true;
-	if (map->kind != SL_NODE_MAP)
-		return sl_error_at(c->e, map, "'endpoints' must be a map: { name: { url: ... } }");
-	d = sl_arena_zalloc(c->a, map->count * sizeof *d);
-	c->t->endpoints = d;
-	for (const struct sl_node *n = map->first; n; n = n->next, d++) {
-		const struct sl_options_from from = {
-			.map = n, .what = sl_arena_print(c->a, "endpoint '%s'", n->key), .prefix = "", .at = n
-		};
-		struct sl_settings s = { 0 };
-
-		if (!sl_config_name(c, n, "endpoint", n->key) ||
-		    !sl_options_read(c->a, &from, endpoint_table, d, &s, c->e))
-			return false;
-		d->name = n->key;
-		d->settings = s.at;
-		d->setting_count = s.count;
-		c->t->endpoint_count++;
-	}
+	t->drain_ms = top.drain_ms;
 	return true;
 }
 
@@ -466,8 +351,9 @@ static bool read_all(struct sl_config *c, struct sl_bytes yaml, const char *cons
 		return false;
 	if (c->root->kind != SL_NODE_MAP)
 		return sl_error_at(c->e, c->root, "a topology is a map: topology, steps, ...");
-	if (!sl_config_sets(c, sets, set_count) || !top_level(c) || !endpoints(c) || !sl_config_steps(c) ||
-	    !sl_config_trainers(c) || !topics(c) || !sl_config_graph(c) || !sl_config_kafka_names(c))
+	if (!sl_config_sets(c, sets, set_count) || !top_level(c) || !sl_config_endpoints(c) || !sl_config_steps(c) ||
+	    !sl_config_endpoint_names(c) || !sl_config_trainers(c) || !topics(c) || !sl_config_graph(c) ||
+	    !sl_config_kafka_names(c))
 		return false;
 	c->t->settings = c->settings.at;
 	c->t->setting_count = c->settings.count;

@@ -3,7 +3,8 @@
  *     yaml.c          text to a tree with places
  *     sets.c          --set, as changes of that tree
  *     options.c       values, by table
- *     config.c        the top of the file, endpoints, topics; load, parse, free
+ *     config.c        the top of the file, topics; load, parse, free
+ *     config_endpoints.c endpoints, prices, memo; options that name endpoints
  *     config_stream.c stream, registry, kafka, models: where topics live
  *     config_steps.c  steps, their operators and ports
  *     config_trainers.c
@@ -61,8 +62,11 @@ bool sl_config_section(struct sl_config *c, const char *name, const struct sl_op
 bool sl_config_sets(struct sl_config *c, const char *const *sets, size_t set_count); /* sets.c */
 bool sl_config_stream(struct sl_config *c);                                          /* config_stream.c */
 bool sl_config_steps(struct sl_config *c);                                           /* config_steps.c */
-bool sl_config_trainers(struct sl_config *c);                                        /* config_trainers.c */
-bool sl_config_graph(struct sl_config *c);                                           /* config_graph.c */
+bool sl_config_endpoints(struct sl_config *c);                                       /* config_endpoints.c */
+/* When endpoints and steps are known: what options of steps call an endpoint is one. */
+bool sl_config_endpoint_names(struct sl_config *c);
+bool sl_config_trainers(struct sl_config *c); /* config_trainers.c */
+bool sl_config_graph(struct sl_config *c);    /* config_graph.c */
 
 /* When all topics and steps are known: every name on the brokers is legal there and stands for one thing. */
 bool sl_config_kafka_names(struct sl_config *c);

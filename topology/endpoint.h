@@ -63,6 +63,9 @@ struct sl_endpoint_ops {
 	void (*free)(struct sl_endpoint *);
 };
 
+/* The HELP and TYPE lines of what metrics() appends: once, before all endpoints (topology/endpoint/stats.c). */
+void sl_endpoint_metrics_help(struct sl_buf *text);
+
 struct sl_endpoint {
 	const struct sl_endpoint_ops *ops;
 	const char *name;

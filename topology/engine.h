@@ -54,6 +54,7 @@ struct sl_runtime {
 	struct sl_kafka *kafka; /* NULL on the embedded stream */
 	struct sl_attempts *attempts;
 	struct sl_endpoint **endpoints;
+	struct sl_http_loop *http; /* NULL: nothing is called over it */
 	struct sl_topic_state *topics;
 	struct sl_unit **units;
 	size_t unit_count;

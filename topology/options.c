@@ -304,7 +304,7 @@ bool sl_node_text(const struct sl_node *node, const char *what, const char **tex
 /* ${NAME} is for these only, so that a topology means the same everywhere. */
 static bool is_address_or_secret(const char *name)
 {
-	static const char *const names[] = { "url", "key", "listen", "brokers", "user", "password", NULL };
+	static const char *const names[] = { "url", "key", "ca", "listen", "brokers", "user", "password", NULL };
 
 	for (const char *const *n = names; *n; n++)
 		if (strcmp(*n, name) == 0)
@@ -341,10 +341,11 @@ static bool interpolate(struct sl_arena *a, const struct sl_node *node, const ch
 			struct sl_error *e)
 {
 	if (!is_address_or_secret(name) && strstr(*text, "${"))
-		return sl_error_at(e, node,
-				   "'%s' holds '${': environment variables are for addresses and secrets (url, key, "
-				   "listen, brokers, user, password) only",
-				   name);
+		return sl_error_at(
+			e, node,
+			"'%s' holds '${': environment variables are for addresses and secrets (url, key, ca, "
+			"listen, brokers, user, password) only",
+			name);
 	return sl_node_interpolate(a, node, name, text, e);
 }
 
@@ -432,6 +433,16 @@ bool sl_node_list(struct sl_arena *a, const struct sl_node *node, const char *na
 	return true;
 }
 
+static const char *secret_list(struct sl_arena *a, const struct sl_list *list)
+{
+	const char **at = sl_arena_alloc(a, (list->count + 1) * sizeof *at);
+	const struct sl_list shown = { at, list->count };
+
+	for (size_t i = 0; i < list->count; i++)
+		at[i] = sl_secret_text(a, list->at[i]);
+	return list_text(a, &shown);
+}
+
 /* A list option: its items are words, or texts with ${NAME}. */
 static bool read_list(struct sl_arena *a, const struct sl_node *node, const struct sl_option *o, void *self,
 		      const char **shown, struct sl_error *e)
@@ -443,6 +454,8 @@ static bool read_list(struct sl_arena *a, const struct sl_node *node, const stru
 
 	if (!sl_node_list(a, node, o->name, &texts, shown, e))
 		return false;
+	if (sl_secret_name(o->name))
+		*shown = secret_list(a, &texts);
 	at = sl_arena_alloc(a, texts.count * sizeof *at);
 	*list = (struct sl_list){ at, texts.count };
 	for (size_t i = 0; i < texts.count; i++) {

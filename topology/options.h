@@ -11,7 +11,7 @@
  *     text     any, or one of the table's words
  *     list     [a, b], or a text alone for a list of one; --set: a,b
  *
- * A value of a key that is an address or a secret (url, key, listen, brokers, user, password)
+ * A value of a key that is an address or a secret (url, key, ca, listen, brokers, user, password)
  * may hold ${NAME}: the field gets the environment variable, everything shown keeps ${NAME}.
  * A secret that stands there in letters is shown as ***. */
 #ifndef SL_OPTIONS_H

@@ -10,6 +10,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
+#include "endpoint/http_endpoint.h"
 #include "keys.h"
 
 #include <assert.h>
@@ -199,9 +200,10 @@ struct sl_runtime *sl_runtime_open(const struct sl_topology *topology, const str
 	if (!rt->attempts)
 		goto failed;
 	rt->endpoints = sl_calloc(topology->endpoint_count + 1, sizeof(struct sl_endpoint *));
+	rt->http = topology->endpoint_count && !options->endpoint ? sl_http_loop_new() : NULL;
 	for (size_t i = 0; i < topology->endpoint_count; i++)
-		if (options->endpoint)
-			rt->endpoints[i] = options->endpoint(options->arg, &topology->endpoints[i]);
+		rt->endpoints[i] = options->endpoint ? options->endpoint(options->arg, &topology->endpoints[i])
+						     : sl_http_endpoint_new(rt->http, &topology->endpoints[i]);
 	sl_topics_alloc(rt);
 	if (!rt->stream->open(rt, e))
 		goto failed;
@@ -222,6 +224,7 @@ void sl_runtime_close(struct sl_runtime *rt)
 		if (rt->endpoints[i])
 			rt->endpoints[i]->ops->free(rt->endpoints[i]);
 	free(rt->endpoints);
+	sl_http_loop_free(rt->http);
 	rt->stream->close(rt);
 	assert(rt->unit_count == 0);
 	free(rt->units);

@@ -31,7 +31,7 @@ struct sl_runtime_options {
 	/* For tests; NULL: the real ones below `data`, with the lock taken. Borrowed. */
 	struct sl_disk *disk;
 	struct sl_store *store;
-	/* Makes the endpoint of a definition; NULL: none are known yet. */
+	/* Makes the endpoint of a definition; NULL: over HTTP (endpoint/). */
 	struct sl_endpoint *(*endpoint)(void *arg, const struct sl_endpoint_def *def);
 	/* Called before every runtime call of an operator and every commit stage; true: it fails (RETRY). */
 	bool (*fault)(void *arg, const char *site);

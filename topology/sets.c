@@ -5,6 +5,7 @@
  *     partitions=4                       a top-level key
  *     stream.commit_every=50ms           a key of a top-level map
  *     topics.pairs.raw.segment=16MiB     names of topics hold dots: the last word is the key
+ *     prices.gpt-4.1.prompt=2.5          so do names of models
  *     dedupe.jaccard=0.7                 a step or trainer by its name
  *     kafka.security.protocol=SSL        so do names of librdkafka properties
  *     dedupe.to.unique=pairs.first       and deeper */
@@ -14,8 +15,9 @@
 
 #define KEYS_MAX 4
 
-static const char *const sections[] = { "topology", "data",   "partitions", "inline", "stream", "registry",  "kafka",
-					"models",   "limits", "metrics",    "topics", "ingest", "endpoints", NULL };
+static const char *const sections[] = { "topology",  "data",   "partitions", "inline",  "stream", "registry",
+					"kafka",     "models", "limits",     "metrics", "topics", "ingest",
+					"endpoints", "prices", "memo",       "drain",   NULL };
 
 /* "a.b.c" into at most KEYS_MAX keys; 0: a key is empty or there are too many. */
 static size_t split(struct sl_arena *a, const char *path, const char **keys)
@@ -33,14 +35,14 @@ static size_t split(struct sl_arena *a, const char *path, const char **keys)
 	return 0;
 }
 
-/* topics.<name with dots>.<key> */
-static size_t split_topic(struct sl_arena *a, const char *path, const char **keys)
+/* topics.<name with dots>.<key>, and prices.<model with dots>.<key> */
+static size_t split_dotted(struct sl_arena *a, const char *path, const char **keys)
 {
 	const char *name = strchr(path, '.'), *key = strrchr(path, '.');
 
 	if (!name || key == name || key == name + 1 || key[1] == 0)
 		return 0;
-	keys[0] = "topics";
+	keys[0] = sl_arena_print(a, "%.*s", (int)(name - path), path);
 	keys[1] = sl_arena_print(a, "%.*s", (int)(key - name - 1), name + 1);
 	keys[2] = sl_arena_print(a, "%s", key + 1);
 	return 3;
@@ -123,8 +125,8 @@ static bool apply(struct sl_config *c, const char *set)
 		return sl_error_set(c->e, SL_STOP, "%s: '%s' is not key=value, for example dedupe.jaccard=0.7", origin,
 				    shown(c, set, equals));
 	path = sl_arena_print(c->a, "%.*s", (int)(equals - set), set);
-	if (strncmp(path, "topics.", 7) == 0)
-		count = split_topic(c->a, path, keys);
+	if (strncmp(path, "topics.", 7) == 0 || strncmp(path, "prices.", 7) == 0)
+		count = split_dotted(c->a, path, keys);
 	else if (strncmp(path, "kafka.", 6) == 0)
 		count = split_kafka(path, keys);
 	else

@@ -125,7 +125,7 @@ static const struct bad bad_files[] = {
 	{ TOP "metrics: { listen: here }\n", NULL,
 	  "some/t.yaml:2:20: 'listen': 'here' is not host:port, for example 127.0.0.1:9464, or off" },
 	{ TOP "data: \"${HOME}\"\n", NULL,
-	  "some/t.yaml:2:7: 'data' holds '${': environment variables are for addresses and secrets (url, key, listen, "
+	  "some/t.yaml:2:7: 'data' holds '${': environment variables are for addresses and secrets (url, key, ca, listen, "
 	  "brokers, user, password) only" },
 	{ TOP "endpoints: { j: { url: \"${SL_NOT_SET}\" } }\n" ONE, NULL,
 	  "some/t.yaml:3:1: key 'topology' stands twice, first on line 1" },
