@@ -213,7 +213,7 @@ static uint32_t question(struct sl_task *t, struct sl_bytes body)
 static bool next_question(struct sl_task *t, struct sl_bytes *body, struct sl_answer *answer)
 {
 	*answer = sl_answer(t, question(t, *body));
-	if (answer->status != 200 || !sl_bytes_equal(answer->body, sl_text("again")))
+	if (answer->status != 200 || !sl_bytes_equal(answer->body, sl_text(SL_SAID_AGAIN)))
 		return false;
 	*body = sl_text(sl_arena_print(sl_task_arena(t), "%.*s?", (int)body->size, (const char *)body->data));
 	return true;
@@ -248,7 +248,7 @@ static enum sl_verdict asker_process(struct sl_task *t, void *self, const struct
 		p.margin = n;
 		if (answer.status != 200)
 			sl_emit_because(t, FAILED, &p, "failed: %s", answer.why);
-		else if (sl_bytes_equal(answer.body, sl_text("yes")))
+		else if (sl_bytes_equal(answer.body, sl_text(SL_SAID_YES)))
 			sl_emit(t, YES, &p);
 		else
 			sl_emit_because(t, UNCLEAR, &p, "unclear: %zu bytes", answer.body.size);
@@ -354,10 +354,10 @@ static void answer(struct sl_oracle *o, struct sl_outcall *call)
 	case SL_REPLY_GARBAGE:
 		for (size_t i = 0; i < o->heard_count; i++)
 			if (sl_id_equal(o->heard[i].key, call->key))
-				o->heard[i].answered = true;
+				o->heard[i].answered = sl_oracle_reply(call->body) != SL_REPLY_GARBAGE;
 		settle(call, 200,
-		       sl_oracle_reply(call->body) == SL_REPLY_YES     ? sl_text("yes")
-		       : sl_oracle_reply(call->body) == SL_REPLY_AGAIN ? sl_text("again")
+		       sl_oracle_reply(call->body) == SL_REPLY_YES     ? sl_text(SL_SAID_YES)
+		       : sl_oracle_reply(call->body) == SL_REPLY_AGAIN ? sl_text(SL_SAID_AGAIN)
 								       : (struct sl_bytes){ garbage, 4 },
 		       NULL);
 		break;

@@ -26,6 +26,9 @@ extern const struct sl_operator sl_actor_tally, sl_actor_expiring, sl_actor_look
 /* What the oracle says to a question is a function of the question alone. */
 enum sl_reply { SL_REPLY_YES, SL_REPLY_AGAIN, SL_REPLY_GARBAGE, SL_REPLY_500, SL_REPLY_TIMEOUT, SL_REPLIES };
 enum sl_reply sl_oracle_reply(struct sl_bytes question);
+/* Its answers are JSON; garbage is not, so it is used once and asked for again. */
+#define SL_SAID_YES "[\"yes\"]"
+#define SL_SAID_AGAIN "[\"again\"]"
 
 /* The lying endpoint: keeps the calls it was sent and settles them when it likes, in any order, over and
  * over across restarts. It counts what is paid: questions sent that it would answer. */

@@ -1,60 +1,90 @@
-/* calls.c -- numbering, the memo and the crossing between threads, behind calls.h. */
-#include "calls.h"
-
-#include "base/thread.h"
+/* calls.c -- numbers, windows and the crossing between threads, behind calls.h. */
+#include "calls_inside.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
-enum state { NEW, IN_FLIGHT, ARRIVED, SETTLED };
+/* -- new and free ------------------------------------------------------------------------ */
 
-struct call {
-	struct sl_outcall out;
-	struct sl_calls *calls;
-	enum state state; /* IN_FLIGHT to ARRIVED by done(), under the lock */
-	int status;
-	struct sl_buf body, question;
-	char *model, *why;
-	bool wanted; /* numbered in this batch */
-	uint32_t number;
-};
+struct sl_window *sl_window_new(void)
+{
+	return sl_calloc(1, sizeof(struct sl_window));
+}
 
-struct sl_calls {
-	struct sl_store *store;
-	struct sl_buf memo;
-	bool (*keep)(void *arg, struct sl_writes *answers, struct sl_error *e);
-	void (*wake)(void *arg);
-	void *arg;
-	pthread_mutex_t lock;
-	size_t waking; /* done() that have not returned from wake yet */
-	/* All that are not forgotten. The list and the states are changed by the task's thread under the lock,
-	 * so that others may count (sl_calls_in_flight); it reads the list itself without. */
-	struct call **calls;
-	size_t count, capacity;
-	struct call **numbers; /* of this batch */
-	size_t asked, numbers_capacity;
-};
+void sl_window_free(struct sl_window *w)
+{
+	if (!w)
+		return;
+	assert(w->calls.count == 0);
+	sl_questions_release(&w->calls);
+	free(w);
+}
 
-struct sl_calls *sl_calls_new(struct sl_store *store, struct sl_bytes memo,
-			      bool (*keep)(void *arg, struct sl_writes *answers, struct sl_error *e),
-			      void (*wake)(void *arg), void *arg)
+int64_t sl_calls_now_ms(const struct sl_calls *c)
+{
+	return c->setup.now_ms ? c->setup.now_ms(c->setup.arg) : sl_wall_ms();
+}
+
+void sl_calls_show(struct sl_calls *c)
+{
+	c->stats.counts = c->ledger.counts;
+	sl_lock(&c->lock);
+	c->shown = c->stats;
+	memcpy(c->shown_purses, c->ledger.purses, c->ledger.count * sizeof *c->shown_purses);
+	sl_unlock(&c->lock);
+}
+
+void sl_calls_new_day(struct sl_calls *c)
+{
+	for (size_t i = 0; i < c->ledger.count; i++)
+		sl_purse_day(&c->ledger.purses[i], sl_calls_now_ms(c) / SL_DAY_MS);
+}
+
+static bool load(struct sl_calls *c, struct sl_error *e)
+{
+	struct sl_writes bill = { 0 };
+	bool done = sl_ledger_load(&c->ledger, c->setup.store, sl_buf_bytes(&c->memo), &bill, e);
+
+	if (done && bill.count)
+		done = c->setup.keep(c->setup.arg, &bill, e);
+	sl_writes_release(&bill);
+	return done;
+}
+
+struct sl_calls *sl_calls_new(const struct sl_calls_setup *setup, struct sl_error *e)
 {
 	struct sl_calls *c = sl_calloc(1, sizeof *c);
 
-	c->store = store;
-	c->keep = keep;
-	c->wake = wake;
-	c->arg = arg;
-	sl_buf_add_bytes(&c->memo, memo);
+	c->setup = *setup;
+	sl_buf_add_bytes(&c->memo, setup->memo);
+	c->payers = sl_calloc(setup->payer_count + 1, sizeof *c->payers);
+	sl_ledger_init(&c->ledger, setup->payer_count);
+	for (size_t i = 0; i < setup->payer_count; i++) {
+		c->payers[i] = setup->payers[i];
+		c->ledger.names[i] = setup->payers[i].name;
+		c->ledger.purses[i].share = setup->payers[i].share;
+		c->ledger.purses[i].share_day = setup->payers[i].share_day;
+	}
+	c->ledger.purses[setup->payer_count].share = setup->share;
+	c->ledger.purses[setup->payer_count].share_day = setup->share_day;
+	c->shown_purses = sl_calloc(c->ledger.count, sizeof *c->shown_purses);
+	c->oldest_ms = INT64_MIN;
 	sl_mutex_init(&c->lock);
-	return c;
+	if (load(c, e)) {
+		sl_calls_new_day(c);
+		sl_calls_show(c);
+		return c;
+	}
+	sl_calls_free(c);
+	return NULL;
 }
 
-static void call_free(struct call *call)
+static void call_free(struct sl_question *call)
 {
 	sl_buf_release(&call->body);
 	sl_buf_release(&call->question);
 	free(call->model);
+	free(call->path);
 	free(call->why);
 	free(call);
 }
@@ -63,28 +93,32 @@ void sl_calls_free(struct sl_calls *c)
 {
 	if (!c)
 		return;
-	for (size_t i = 0; i < c->count; i++) {
-		assert(c->calls[i]->state != IN_FLIGHT);
-		call_free(c->calls[i]);
-	}
-	free(c->calls);
-	free(c->numbers);
+	assert(c->flying == 0);
+	for (size_t i = 0; i < c->all.count; i++)
+		call_free(c->all.at[i]);
+	sl_questions_release(&c->all);
+	free(c->queue);
+	free(c->payers);
+	free(c->shown_purses);
+	sl_ledger_release(&c->ledger);
 	sl_buf_release(&c->memo);
+	sl_buf_release(&c->why);
 	sl_mutex_destroy(&c->lock);
 	free(c);
 }
 
+/* -- asking -------------------------------------------------------------------------------- */
+
 /* hash of length-prefixed model and body, and the sample number (DESIGN section 5) */
-static struct sl_id key_of(const struct sl_call *call)
+static struct sl_id key_of(const char *model, const struct sl_call *call)
 {
 	struct sl_buf b = { 0 };
-	size_t model_size = call->model ? strlen(call->model) : 0;
 	uint8_t n[8];
 	struct sl_id key;
 
-	sl_put_le64(n, model_size);
+	sl_put_le64(n, strlen(model));
 	sl_buf_add(&b, n, 8);
-	sl_buf_add(&b, call->model, model_size);
+	sl_buf_add(&b, model, strlen(model));
 	sl_put_le64(n, call->body.size);
 	sl_buf_add(&b, n, 8);
 	sl_buf_add_bytes(&b, call->body);
@@ -95,207 +129,269 @@ static struct sl_id key_of(const struct sl_call *call)
 	return key;
 }
 
-static void memo_key(const struct sl_calls *c, const struct sl_id *key, struct sl_buf *to)
-{
-	sl_buf_clear(to);
-	sl_buf_add(to, c->memo.data, c->memo.size);
-	sl_buf_add(to, key->b, sizeof key->b);
-}
-
 static void on_done(struct sl_outcall *out, const struct sl_settlement *reply)
 {
-	struct call *call = (struct call *)out;
+	struct sl_question *call = (struct sl_question *)out;
 	struct sl_calls *c = call->calls;
 
 	assert(reply->status != SL_UNSETTLED);
-	sl_lock(&c->lock);
-	assert(call->state == IN_FLIGHT);
 	call->status = reply->status;
+	call->attempts = reply->attempts;
+	call->unknown = reply->unknown;
 	sl_buf_add_bytes(&call->body, reply->body);
 	call->why = reply->why ? sl_strdup(reply->why) : NULL;
-	call->state = ARRIVED;
+	sl_lock(&c->lock);
+	assert(c->flying > 0);
+	call->next = c->arrived;
+	c->arrived = call;
+	c->flying--;
 	c->waking++;
 	sl_unlock(&c->lock);
-	c->wake(c->arg);
+	c->setup.wake(c->setup.arg);
 	sl_lock(&c->lock); /* until here it counts as in flight, so that nobody frees what wake needs */
 	c->waking--;
 	sl_unlock(&c->lock);
 }
 
-static void set_state(struct sl_calls *c, struct call *call, enum state state)
+static const struct sl_price *price_of(const struct sl_calls *c, size_t payer, const char *model)
 {
-	sl_lock(&c->lock);
-	call->state = state;
-	sl_unlock(&c->lock);
+	if (strcmp(model, c->payers[payer].model) == 0)
+		return c->payers[payer].price;
+	for (size_t i = 0; i < c->setup.price_count; i++)
+		if (strcmp(model, c->setup.prices[i].model) == 0)
+			return &c->setup.prices[i];
+	return NULL;
 }
 
-static bool from_memo(struct sl_calls *c, struct call *call, struct sl_error *e)
+static bool has_limit(const struct sl_purse *p)
 {
-	struct sl_buf key = { 0 };
-	bool found, done;
-
-	memo_key(c, &call->out.key, &key);
-	done = c->store->ops->get(c->store, sl_buf_bytes(&key), &call->body, &found, e);
-	sl_buf_release(&key);
-	if (done && found) {
-		call->status = 200;
-		set_state(c, call, SETTLED);
-	}
-	return done;
+	return p->share >= 0 || p->share_day >= 0;
 }
 
-static void remember(struct sl_calls *c, struct call *call)
+static struct sl_question *call_new(struct sl_calls *c, size_t payer, const char *model, const struct sl_call *asked,
+				    const struct sl_id *key)
 {
-	if (c->asked == c->numbers_capacity) {
-		c->numbers_capacity = c->numbers_capacity ? 2 * c->numbers_capacity : 64;
-		c->numbers = sl_realloc(c->numbers, c->numbers_capacity * sizeof(struct call *));
-	}
-	call->wanted = true;
-	call->number = (uint32_t)c->asked;
-	c->numbers[c->asked++] = call;
+	struct sl_question *call = sl_calloc(1, sizeof *call);
+
+	call->calls = c;
+	call->payer = payer;
+	call->price = price_of(c, payer, model);
+	call->most = sl_price_most(call->price, asked->body.size, asked->tokens_max);
+	call->held = call->most * (1 + c->payers[payer].retries);
+	call->model = sl_strdup(model);
+	call->path = sl_strdup(asked->path ? asked->path : "/chat/completions");
+	sl_buf_add_bytes(&call->question, asked->body);
+	call->out = (struct sl_outcall){ .path = call->path,
+					 .model = call->model,
+					 .body = sl_buf_bytes(&call->question),
+					 .sample = asked->sample,
+					 .key = *key,
+					 .tokens_max = asked->tokens_max,
+					 .or_not = asked->or_not,
+					 .owner = c,
+					 .done = on_done };
+	return call;
 }
 
-static enum state state_of(struct sl_calls *c, const struct call *call)
+static bool from_memo(struct sl_calls *c, struct sl_question *call, struct sl_error *e)
 {
-	enum state state;
+	struct sl_memo_answer a;
+	bool found;
 
-	sl_lock(&c->lock);
-	state = call->state;
-	sl_unlock(&c->lock);
-	return state;
-}
-
-bool sl_calls_ask(struct sl_calls *c, struct sl_endpoint *endpoint, const struct sl_call *call, uint32_t *number,
-		  struct sl_error *e)
-{
-	struct sl_id key = key_of(call);
-	struct call *found = NULL;
-
-	for (size_t i = 0; i < c->count && !found; i++)
-		if (sl_id_equal(c->calls[i]->out.key, key))
-			found = c->calls[i];
+	if (!sl_memo_get(c->setup.store, sl_buf_bytes(&c->memo), &call->out.key, &call->body, &a, &found, e))
+		return false;
 	if (!found) {
-		found = sl_calloc(1, sizeof *found);
-		found->calls = c;
-		found->out.key = key;
-		found->out.sample = call->sample;
-		found->out.done = on_done;
-		found->out.owner = c;
-		found->model = sl_strdup(call->model ? call->model : "");
-		found->out.path = call->path ? call->path : "/chat/completions";
-		found->out.tokens_max = call->tokens_max;
-		found->out.or_not = call->or_not;
-		found->out.model = found->model;
-		sl_buf_add_bytes(&found->question, call->body);
-		found->out.body = sl_buf_bytes(&found->question);
-		sl_lock(&c->lock);
-		if (c->count == c->capacity) {
-			c->capacity = c->capacity ? 2 * c->capacity : 64;
-			c->calls = sl_realloc(c->calls, c->capacity * sizeof(struct call *));
-		}
-		c->calls[c->count++] = found;
-		sl_unlock(&c->lock);
-		if (!from_memo(c, found, e))
-			return false;
-	}
-	if (!found->wanted)
-		remember(c, found);
-	*number = found->number;
-	if (state_of(c, found) != NEW)
-		return true;
-	if (!endpoint) { /* only ask() may send */
-		found->status = -1;
-		found->why = sl_strdup("never asked");
-		set_state(c, found, SETTLED);
+		sl_buf_clear(&call->body);
 		return true;
 	}
-	set_state(c, found, IN_FLIGHT); /* before send: the answer may come at once */
-	endpoint->ops->send(endpoint, &found->out);
+	call->state = SL_SETTLED;
+	call->status = 200;
+	call->memoised = true;
+	call->answer = a.body;
+	call->usage = a.usage;
+	call->micro_dollars = a.micro_dollars;
+	c->stats.hits++;
+	c->stats.saved += a.micro_dollars;
 	return true;
 }
 
-struct sl_answer sl_calls_answer(struct sl_calls *c, uint32_t number)
+void sl_question_again(struct sl_question *question)
 {
-	const struct call *call;
+	sl_buf_clear(&question->body);
+	question->answer = (struct sl_bytes){ NULL, 0 };
+	free(question->why);
+	question->why = NULL;
+	question->status = SL_UNSETTLED;
+}
 
-	assert(number < c->asked);
-	call = c->numbers[number];
-	if (state_of(c, call) != SETTLED)
-		return (struct sl_answer){ .status = 0 };
+void sl_calls_enqueue(struct sl_calls *c, struct sl_question *call)
+{
+	if (c->queued == c->queue_capacity) {
+		c->queue_capacity = c->queue_capacity ? 2 * c->queue_capacity : 64;
+		c->queue = sl_realloc(c->queue, c->queue_capacity * sizeof *c->queue);
+	}
+	c->queue[c->queued++] = call;
+	call->state = SL_QUEUED;
+}
+
+void sl_calls_queue_tidy(struct sl_calls *c)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < c->queued; i++)
+		if (c->queue[i]->state == SL_QUEUED)
+			c->queue[kept++] = c->queue[i];
+	c->queued = kept;
+}
+
+static bool may_send(struct sl_calls *c, struct sl_question *call, struct sl_error *e)
+{
+	const struct sl_purse *purses = c->ledger.purses;
+
+	if (!call->price && (has_limit(&purses[call->payer]) || has_limit(&purses[c->ledger.count - 1])))
+		return sl_error_set(e, SL_STOP,
+				    "endpoint '%s' is asked for model '%s' under a budget, and the model has no price: "
+				    "say under 'prices' what it costs, or 0",
+				    c->payers[call->payer].name, call->model);
+	if (!c->payers[call->payer].endpoint)
+		return sl_error_set(e, SL_STOP, "endpoint '%s' cannot be called here", c->payers[call->payer].name);
+	sl_calls_enqueue(c, call);
+	return true;
+}
+
+bool sl_calls_ask(struct sl_calls *c, struct sl_window *w, size_t payer, bool send, const struct sl_call *asked,
+		  uint32_t *number, struct sl_error *e)
+{
+	const char *model = asked->model ? asked->model : c->payers[payer].model;
+	struct sl_id key = key_of(model, asked);
+	size_t at = sl_questions_find(&c->all, &key), mine = sl_questions_find(&w->calls, &key);
+	struct sl_question *call;
+
+	assert(payer < c->setup.payer_count);
+	if (at < c->all.count) {
+		call = c->all.at[at];
+	} else {
+		call = call_new(c, payer, model, asked, &key);
+		if (!from_memo(c, call, e)) {
+			call_free(call);
+			return false;
+		}
+		c->stats.asked++;
+		sl_questions_add(&c->all, call);
+	}
+	*number = (uint32_t)mine;
+	if (mine == w->calls.count) {
+		sl_questions_add(&w->calls, call);
+		call->windows++;
+	}
+	if (call->state != SL_NEW)
+		return true;
+	if (send)
+		return may_send(c, call, e);
+	call->status = SL_GAVE_UP; /* only ask() may send */
+	call->why = sl_strdup("never asked");
+	call->state = SL_SETTLED;
+	return true;
+}
+
+struct sl_answer sl_calls_answer(const struct sl_window *w, uint32_t number)
+{
+	const struct sl_question *call;
+
+	assert(number < w->calls.count);
+	call = w->calls.at[number];
+	if (call->state != SL_SETTLED)
+		return (struct sl_answer){ .status = SL_UNSETTLED };
 	return (struct sl_answer){ .status = call->status,
 				   .why = call->why ? call->why : "",
-				   .body = sl_buf_bytes(&call->body) };
+				   .body = call->answer,
+				   .usage = call->usage,
+				   .micro_dollars = call->micro_dollars };
 }
 
-bool sl_calls_settle(struct sl_calls *c, size_t *open, struct sl_error *e)
+size_t sl_calls_asked(const struct sl_window *w)
 {
-	struct sl_writes memo = { 0 };
-	struct sl_buf key = { 0 };
-	struct call **arrived = sl_malloc((c->count + 1) * sizeof(struct call *));
-	size_t n = 0;
-	bool done = true;
-
-	*open = 0;
-	sl_lock(&c->lock);
-	for (size_t i = 0; i < c->count; i++) {
-		if (c->calls[i]->state == ARRIVED)
-			arrived[n++] = c->calls[i];
-		else if (c->calls[i]->state == IN_FLIGHT && c->calls[i]->wanted)
-			(*open)++;
-	}
-	sl_unlock(&c->lock);
-	for (size_t i = 0; i < n; i++) {
-		if (arrived[i]->status != 200)
-			continue;
-		memo_key(c, &arrived[i]->out.key, &key);
-		sl_writes_put(&memo, sl_buf_bytes(&key), sl_buf_bytes(&arrived[i]->body));
-	}
-	if (memo.count)
-		done = c->keep(c->arg, &memo, e);
-	for (size_t i = 0; done && i < n; i++)
-		set_state(c, arrived[i], SETTLED);
-	sl_writes_release(&memo);
-	sl_buf_release(&key);
-	free(arrived);
-	return done;
+	return w->calls.count;
 }
 
-size_t sl_calls_asked(const struct sl_calls *c)
+size_t sl_calls_open(const struct sl_window *w)
 {
-	return c->asked;
+	size_t open = 0;
+
+	for (size_t i = 0; i < w->calls.count; i++)
+		open += w->calls.at[i]->state != SL_SETTLED;
+	return open;
 }
+
+/* -- what others see ------------------------------------------------------------------------------ */
 
 size_t sl_calls_in_flight(struct sl_calls *c)
 {
 	size_t n;
 
 	sl_lock(&c->lock);
-	n = c->waking;
-	for (size_t i = 0; i < c->count; i++)
-		n += c->calls[i]->state == IN_FLIGHT;
+	n = c->flying + c->waking;
 	sl_unlock(&c->lock);
 	return n;
 }
 
-void sl_calls_batch_end(struct sl_calls *c, bool again)
+void sl_calls_stats(struct sl_calls *c, struct sl_calls_stats *stats, struct sl_purse *purses)
+{
+	sl_lock(&c->lock);
+	*stats = c->shown;
+	memcpy(purses, c->shown_purses, c->ledger.count * sizeof *purses);
+	sl_unlock(&c->lock);
+}
+
+/* -- the end of a batch ---------------------------------------------------------------------------- */
+
+/* Forget what no batch wants any more, but for what is under way. */
+static void sweep(struct sl_calls *c, bool again)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < c->asked; i++)
-		c->numbers[i]->wanted = false;
-	c->asked = 0;
-	sl_lock(&c->lock);
-	for (size_t i = 0; i < c->count; i++) {
-		struct call *call = c->calls[i];
-		bool answered = call->state == SETTLED && call->status == 200;
+	for (size_t i = 0; i < c->queued; i++)
+		if (c->queue[i]->windows == 0)
+			c->queue[i]->state = SL_NEW;
+	sl_calls_queue_tidy(c);
+	for (size_t i = 0; i < c->all.count; i++) {
+		struct sl_question *call = c->all.at[i];
 
-		/* What failed, or could not be looked up, is asked anew by the next batch or replay; what is on
-		 * its way stays. */
-		if (call->state == IN_FLIGHT || call->state == ARRIVED || (again && answered))
-			c->calls[kept++] = call;
+		if (call->windows || call->state == SL_FLYING || (again && call->state == SL_SETTLED && call->memoised))
+			c->all.at[kept++] = call;
 		else
 			call_free(call);
 	}
-	c->count = kept;
-	sl_unlock(&c->lock);
+	c->all.count = kept;
+	if (c->all.slots)
+		sl_questions_index(&c->all);
+}
+
+static void window_clear(struct sl_window *w)
+{
+	for (size_t i = 0; i < w->calls.count; i++)
+		w->calls.at[i]->windows--;
+	sl_questions_clear(&w->calls);
+}
+
+void sl_calls_end(struct sl_calls *c, struct sl_window *w, bool again)
+{
+	window_clear(w);
+	sweep(c, again);
+	sl_calls_show(c);
+}
+
+void sl_calls_turn(struct sl_window *w)
+{
+	for (size_t i = 0; i < w->calls.count; i++) {
+		struct sl_question *call = w->calls.at[i];
+
+		if (call->state != SL_SETTLED || (call->status != SL_NO_BUDGET && call->status != SL_AWAY))
+			continue;
+		if (call->windows > 1) /* of a batch before it too: that one has its answer */
+			continue;
+		sl_question_again(call);
+		call->state = SL_NEW;
+	}
+	window_clear(w);
 }

@@ -1,47 +1,100 @@
-/* calls.h -- the questions of one task to the outside, and the durable memo of the
- * answers.
+/* calls.h -- the questions of one task to the outside, and what became of them.
  *
- * A question is known by its key, the hash of (model, body, sample). Within a
- * batch it gets a number in the order of asking, so ask() can be run again from the top in
- * every round and asks "the same" question for free. An answer comes from the memo,
- * or from the endpoint and then goes into the memo, synced, before anybody may use
- * it; what failed (status other than 200) is used once and never memoised.
+ * A question is known by its key, the hash of (model, body, sample). Within a batch it gets a number in the order of
+ * asking, so ask() can be run again from the top in every round and asks "the same" question for free; the numbers of a
+ * batch are its window. An answer comes from the memo (memo.h), or from the endpoint:
  *
- * A call outlives the batch that asked it: when a transaction fails and is played
- * again, the replay finds the call under its key, in flight or answered.
+ *     asked -> queued -> [what it can cost is held] -> under way -> arrived -> [kept, and paid] -> settled
+ *     asked -> found in the memo -> settled
  *
- * Threads: everything on the task's thread, except done(), which may come from any. */
+ * The two steps in brackets are one write each for all calls that are ready. An answer goes into the memo in the write
+ * that lets go of the money that was held for it, before anybody may use it. What failed (a status other than 200) is
+ * used once and never memoised, nor is a reply that is no answer (usage.h): it is used once with its status 200, and
+ * counted as malformed.
+ *
+ * A call that does not fit the budgets (budget.h) stays queued, and so does what comes behind it; one that was asked
+ * with or_not is settled as SL_NO_BUDGET, as soon as the money would not do even if nothing were held for others.
+ *
+ * A call outlives the batch that asked it: when a transaction fails and is played again, the replay finds the call
+ * under its key, in flight or answered. So batches can be asked about before their turn (unit.c).
+ *
+ * Threads: everything on the task's thread, except done(), sl_calls_in_flight and sl_calls_stats, which may come from
+ * any. */
 #ifndef SL_CALLS_H
 #define SL_CALLS_H
 
 #include "../operators/operator.h"
 #include "endpoint.h"
+#include "ledger.h"
+#include "memo.h"
 #include "store.h"
 
 struct sl_calls;
+struct sl_window; /* the numbers of one batch */
 
-/* `memo` is the key prefix of the task's memo in `store`. keep(arg) makes answers durable there (and wherever
- * else they must be) before anybody uses them; wake(arg) is called when an answer has come, from any thread. */
-struct sl_calls *sl_calls_new(struct sl_store *store, struct sl_bytes memo,
-			      bool (*keep)(void *arg, struct sl_writes *answers, struct sl_error *e),
-			      void (*wake)(void *arg), void *arg);
-/* Every call must be settled: the endpoints are freed first. */
+/* An endpoint, to a task. */
+struct sl_payer {
+	const char *name, *model;     /* the model that is meant when a call names none */
+	struct sl_endpoint *endpoint; /* NULL: cannot be called here */
+	const struct sl_price *price; /* of its model; NULL: not known */
+	int64_t retries;
+	int64_t share, share_day; /* of its budgets, micro-dollars; -1: no limit */
+};
+
+/* All of it is copied but what is pointed at. */
+struct sl_calls_setup {
+	struct sl_store *store;
+	struct sl_bytes memo; /* the prefix of the task's rows in `store` */
+	/* Makes rows durable there (and wherever else they must be). */
+	bool (*keep)(void *arg, struct sl_writes *rows, struct sl_error *e);
+	void (*wake)(void *arg); /* an answer has come; any thread */
+	void *arg;
+	const struct sl_payer *payers;
+	size_t payer_count;
+	const struct sl_price *prices; /* of other models */
+	size_t price_count;
+	int64_t share, share_day; /* of the step's budgets */
+	struct sl_memo_bounds bounds;
+	int64_t (*now_ms)(void *arg); /* since 1970; NULL: sl_wall_ms */
+};
+
+/* NULL when the rows cannot be read, or what was under way cannot be billed. */
+struct sl_calls *sl_calls_new(const struct sl_calls_setup *setup, struct sl_error *e) SL_MUST_CHECK;
+/* Every call must be settled (the endpoints are freed first), and every window freed. */
 void sl_calls_free(struct sl_calls *c);
 
-/* Ask, or find the number of what was asked before. In process() `endpoint` is NULL: nothing is sent. */
-bool sl_calls_ask(struct sl_calls *c, struct sl_endpoint *endpoint, const struct sl_call *call, uint32_t *number,
-		  struct sl_error *e) SL_MUST_CHECK;
-struct sl_answer sl_calls_answer(struct sl_calls *c, uint32_t number);
+struct sl_window *sl_window_new(void);
+void sl_window_free(struct sl_window *w); /* after sl_calls_end */
 
-/* Make the answers that have come durable. False on error; else *open is the number
- * still in flight for this batch. */
-bool sl_calls_settle(struct sl_calls *c, size_t *open, struct sl_error *e) SL_MUST_CHECK;
-size_t sl_calls_asked(const struct sl_calls *c); /* numbers given out in this batch */
+/* Ask, or find the number of what was asked before. send false, as in process(): what is not known is never asked.
+ * `payer`: index. What is new is queued until sl_calls_admit. SL_STOP when there is a budget and no price. */
+bool sl_calls_ask(struct sl_calls *c, struct sl_window *w, size_t payer, bool send, const struct sl_call *call,
+		  uint32_t *number, struct sl_error *e) SL_MUST_CHECK;
+struct sl_answer sl_calls_answer(const struct sl_window *w, uint32_t number);
+size_t sl_calls_asked(const struct sl_window *w); /* numbers given out */
+size_t sl_calls_open(const struct sl_window *w);  /* of them not settled */
+
+/* Send what is queued and can be paid, in the order of asking, that of `first` (NULL: none) before all others. */
+bool sl_calls_admit(struct sl_calls *c, const struct sl_window *first, struct sl_error *e) SL_MUST_CHECK;
+/* Make what has come durable. */
+bool sl_calls_settle(struct sl_calls *c, struct sl_error *e) SL_MUST_CHECK;
+/* What the calls that are queued wait for, NULL when there are none. */
+const char *sl_calls_held_up(const struct sl_calls *c);
 /* 0: nobody will touch `c` any more but its task: it may be freed. */
 size_t sl_calls_in_flight(struct sl_calls *c);
 
-/* The batch is done: forget its numbers and answers. `again`: it will be played
- * again, so keep the calls and give out numbers anew. */
-void sl_calls_batch_end(struct sl_calls *c, bool again);
+/* The batch is done: forget its numbers and answers. `again`: it will be played again, so keep the answers. */
+void sl_calls_end(struct sl_calls *c, struct sl_window *w, bool again);
+/* The turn of a batch that was asked about before: its calls stay, numbers are given out anew, and what was not asked
+ * for want of money or of the endpoint is asked again. */
+void sl_calls_turn(struct sl_window *w);
+
+/* As of the last write. Money in micro-dollars. */
+struct sl_calls_stats {
+	int64_t asked, hits, saved, sent, malformed, evicted; /* since the task was opened */
+	struct sl_ledger_counts counts;
+};
+/* purses: as many as payers, and the step's as the last. */
+void sl_calls_stats(struct sl_calls *c, struct sl_calls_stats *stats, struct sl_purse *purses);
 
 #endif

@@ -16,6 +16,36 @@ static const struct sl_option common_table[] = {
 	  .help = "most pairs that the operator gets at once" },
 	{ 0 },
 };
+/* And of steps whose operator asks the outside. */
+static const char *const asking_keys[] = { "name",  "operator", "from",           "to", "tables", "batch_max",
+					   "ahead", "budget",   "budget_per_day", NULL };
+static const struct sl_option asking_table[] = {
+	{ .name = "ahead",
+	  .type = SL_OPTION_COUNT,
+	  .offset = offsetof(struct sl_step, ahead),
+	  .value = "4",
+	  .least = 0,
+	  .most = 64,
+	  .unit = "batches",
+	  .help = "asked about before their turn, while answers are awaited" },
+	{ .name = "budget",
+	  .type = SL_OPTION_REAL,
+	  .offset = offsetof(struct sl_step, budget),
+	  .value = "-1",
+	  .least = -1,
+	  .most = 1e9,
+	  .unit = "dollars",
+	  .help = "most that all calls of the step may cost; -1: no limit" },
+	{ .name = "budget_per_day",
+	  .type = SL_OPTION_REAL,
+	  .offset = offsetof(struct sl_step, budget_per_day),
+	  .value = "-1",
+	  .least = -1,
+	  .most = 1e9,
+	  .unit = "dollars",
+	  .help = "most that the calls of a day of UTC may cost; -1: no limit" },
+	{ 0 },
+};
 /* `--set` and dead.<step> need these first words for themselves. */
 static const char *const reserved[] = { "topology", "data",   "partitions", "inline",    "stream", "registry",  "kafka",
 					"models",   "limits", "metrics",    "topics",    "ingest", "endpoints", "steps",
@@ -98,27 +128,44 @@ static bool bind(struct sl_config *c, const struct sl_node *map, const struct sl
 	return true;
 }
 
+/* What the map says of a table's options, as a map. */
+static void pick(struct sl_config *c, const struct sl_node *map, const struct sl_option *table, struct sl_node *to)
+{
+	struct sl_node **last = &to->first;
+
+	to->count = 0;
+	for (; table->name; table++) {
+		const struct sl_node *said = sl_node_get(map, table->name);
+
+		if (!said)
+			continue;
+		*last = sl_arena_copy(c->a, said, sizeof *said);
+		last = &(*last)->next;
+		to->count++;
+	}
+	*last = NULL;
+}
+
 static bool step_options(struct sl_config *c, const struct sl_node *map, struct sl_step *s)
 {
 	struct sl_options_from from = {
 		.map = map, .what = sl_arena_print(c->a, "step '%s'", s->name), .prefix = "", .at = map
 	};
-	const struct sl_node *batch = sl_node_get(map, "batch_max");
-	struct sl_node common = { .kind = SL_NODE_MAP, .path = map->path }, copy;
+	struct sl_node common = { .kind = SL_NODE_MAP, .path = map->path };
 	struct sl_settings settings = { 0 };
 	void *self = sl_arena_zalloc(c->a, s->op->self_size);
 
-	/* The common options live in the step, the rest in self: read from a map of their own. */
-	if (batch) {
-		copy = *batch;
-		copy.next = NULL;
-		common.first = &copy;
-	}
+	/* The common options live in the step, the rest in self: read from maps of their own. */
+	s->budget = s->budget_per_day = -1;
 	from.map = &common;
+	pick(c, map, common_table, &common);
 	if (!sl_options_read(c->a, &from, common_table, s, &settings, c->e))
 		return false;
+	pick(c, map, asking_table, &common);
+	if (s->op->ask && !sl_options_read(c->a, &from, asking_table, s, &settings, c->e))
+		return false;
 	from.map = map;
-	from.others = common_keys;
+	from.others = s->op->ask ? asking_keys : common_keys;
 	if (!sl_options_read(c->a, &from, s->op->options, self, &settings, c->e))
 		return false;
 	s->self_image = self;

@@ -63,7 +63,8 @@ struct sl_runtime {
 	struct sl_scheduler *scheduler; /* embedded; on while sl_runtime_run is */
 	struct sl_training *training;
 	_Atomic int stop;
-	_Atomic bool running; /* inside sl_runtime_run */
+	_Atomic bool running;  /* inside sl_runtime_run */
+	_Atomic bool draining; /* stopping: nothing is asked any more, and no batch that asks is played */
 	_Atomic int64_t commits, commit_ns, commit_cpu_ns, bytes_committed, training_cpu_ns;
 	int64_t opened_ns;
 };
@@ -97,6 +98,9 @@ void sl_scheduler_published(struct sl_runtime *rt, const bool *topics);
 void sl_scheduler_wake_unit(void *unit);
 /* What a unit is doing, in a word, and what it waits for (empty: nothing). */
 const char *sl_scheduler_state(struct sl_runtime *rt, const struct sl_unit *u, char wait[256]);
+
+/* Tell the endpoints to stop asking; what is under way may still be answered. No unit that asks plays on. */
+void sl_runtime_drain(struct sl_runtime *rt);
 
 /* True: the test wants this call to fail; `e` says so. */
 bool sl_fault(struct sl_runtime *rt, const char *site, struct sl_error *e);

@@ -1,7 +1,7 @@
 /* run.c -- the embedded stream's worker threads, the committer, and knowing when all is done.
  *
  * A unit is in one place at a time: quiet (nothing to read), ready (queued), running on a worker,
- * committing, waiting for calls, waiting for a table, or backing off after a failure. A
+ * committing, waiting for calls, held up for want of money, waiting for a table, or backing off after a failure. A
  * worker plays batches of one unit until its transaction is worth a commit (bytes, time, or the
  * input is at its end) and hands it to the committer; the committer takes all that were handed
  * over meanwhile and commits them together, so one fdatasync and one store write serve
@@ -19,11 +19,10 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum state { QUIET, READY, RUNNING, COMMITTING, CALLS, WAITING, BACKOFF };
+enum state { QUIET, READY, RUNNING, COMMITTING, CALLS, HELD, WAITING, BACKOFF };
 
 #define BACKOFF_FIRST_MS 50
 #define BACKOFF_MOST_MS 5000
-#define DRAIN_MS 30000
 #define LOOK_AGAIN_MS 2000
 
 struct sl_scheduler {
@@ -84,7 +83,7 @@ static void enqueue(struct sl_scheduler *s, struct sl_unit *u)
 
 static void wake(struct sl_scheduler *s, struct sl_unit *u)
 {
-	if (u->state == QUIET || u->state == CALLS || u->state == WAITING)
+	if (u->state == QUIET || u->state == CALLS || u->state == HELD || u->state == WAITING)
 		enqueue(s, u);
 	else
 		u->woken = true; /* looks again when it comes back */
@@ -196,6 +195,10 @@ static void settle(struct sl_scheduler *s, struct sl_unit *u, enum sl_step_resul
 		u->state = COMMITTING;
 		s->to_commit[s->commit_count++] = u;
 		sl_cond_signal(&s->commit);
+	} else if (r == SL_STEP_HELD) {
+		snprintf(u->wait, sizeof u->wait, "%.255s", u->error.text);
+		u->not_before_ns = sl_monotonic_ns() + LOOK_AGAIN_MS * 1000000LL;
+		rest(s, u, HELD);
 	} else if (r == SL_STEP_CALLS) {
 		rest(s, u, CALLS);
 	} else {
@@ -336,7 +339,9 @@ static void release_backed_off(struct sl_scheduler *s, bool until_idle)
 	for (size_t i = 0; i < s->rt->unit_count; i++) {
 		struct sl_unit *u = s->rt->units[i];
 
-		if ((u->state == BACKOFF || (u->state == WAITING && !until_idle)) && u->not_before_ns <= now)
+		bool waits = u->state == WAITING || u->state == HELD;
+
+		if ((u->state == BACKOFF || (waits && !until_idle)) && u->not_before_ns <= now)
 			enqueue(s, u);
 	}
 }
@@ -344,7 +349,7 @@ static void release_backed_off(struct sl_scheduler *s, bool until_idle)
 static bool somebody_waits(const struct sl_scheduler *s, const char **why)
 {
 	for (size_t i = 0; i < s->rt->unit_count; i++) {
-		if (s->rt->units[i]->state == WAITING) {
+		if (s->rt->units[i]->state == WAITING || s->rt->units[i]->state == HELD) {
 			*why = s->rt->units[i]->wait;
 			return true;
 		}
@@ -386,26 +391,36 @@ static bool over(struct sl_scheduler *s, bool until_idle, enum sl_run_end *end, 
 	return true;
 }
 
-/* Under the lock, workers gone: calls in flight are paid for, so wait for their answers, which go into the
- * memo, and leave with none open. Bounded: who does not answer is asked again after the restart. */
+static size_t in_flight(const struct sl_runtime *rt)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < rt->unit_count; i++)
+		n += sl_calls_in_flight(rt->units[i]->calls);
+	return n;
+}
+
+/* Workers gone: calls in flight are paid for, so wait for their answers, which go into the memo, and leave with none
+ * open. Bounded: who does not answer is asked again after the restart. Without the lock, which answers that come
+ * want. */
 static void drain(struct sl_scheduler *s)
 {
-	int64_t last_ns = sl_monotonic_ns() + DRAIN_MS * 1000000LL;
-	struct sl_error e;
-	size_t open, flying;
+	int64_t last_ns = sl_monotonic_ns() + s->rt->topology->drain_ms * 1000000LL;
+	struct sl_error e = { 0 };
+	size_t flying = in_flight(s->rt);
 
-	do {
-		flying = 0;
-		for (size_t i = 0; i < s->rt->unit_count; i++)
-			flying += sl_calls_in_flight(s->rt->units[i]->calls);
-		if (flying)
-			sl_cond_wait_ms(&s->main, &s->lock, 20);
-	} while (flying && sl_monotonic_ns() < last_ns);
 	if (flying)
-		sl_log(SL_LOG_WARN, NULL, "%zu calls were not answered within %d s: they will be asked again", flying,
-		       DRAIN_MS / 1000);
+		sl_runtime_drain(s->rt);
+	while ((flying = in_flight(s->rt)) && sl_monotonic_ns() < last_ns) {
+		sl_lock(&s->lock);
+		sl_cond_wait_ms(&s->main, &s->lock, 20);
+		sl_unlock(&s->lock);
+	}
+	if (flying)
+		sl_log(SL_LOG_WARN, NULL, "%zu calls were not answered within %lld ms: they will be asked again",
+		       flying, (long long)s->rt->topology->drain_ms);
 	for (size_t i = 0; i < s->rt->unit_count; i++)
-		if (!sl_calls_settle(s->rt->units[i]->calls, &open, &e))
+		if (!sl_calls_settle(s->rt->units[i]->calls, &e))
 			sl_log(SL_LOG_WARN, NULL, "%s", e.text);
 }
 
@@ -453,9 +468,9 @@ enum sl_run_end sl_embedded_run(struct sl_runtime *rt, const struct sl_run_optio
 	sl_thread_join(commit_thread);
 	if (!rt->options.freeze)
 		sl_thread_join(train_thread);
-	sl_lock(&s->lock);
 	if (!s->failed)
 		drain(s);
+	sl_lock(&s->lock);
 	s->on = false;
 	s->ready_count = s->commit_count = 0;
 	for (size_t i = 0; i < rt->unit_count; i++) {
@@ -474,7 +489,8 @@ enum sl_run_end sl_embedded_run(struct sl_runtime *rt, const struct sl_run_optio
 /* For status: what a unit is doing. */
 const char *sl_scheduler_state(struct sl_runtime *rt, const struct sl_unit *u, char wait[256])
 {
-	static const char *const names[] = { "quiet", "ready", "running", "committing", "calls", "waiting", "backoff" };
+	static const char *const names[] = { "quiet", "ready",     "running", "committing",
+					     "calls", "no_budget", "waiting", "backoff" };
 	struct sl_scheduler *s = rt->scheduler;
 	const char *name;
 

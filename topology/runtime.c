@@ -477,6 +477,14 @@ bool sl_runtime_append(struct sl_runtime *rt, int topic, const struct sl_record 
 	return done;
 }
 
+void sl_runtime_drain(struct sl_runtime *rt)
+{
+	atomic_store(&rt->draining, true);
+	for (size_t i = 0; i < rt->topology->endpoint_count; i++)
+		if (rt->endpoints[i] && rt->endpoints[i]->ops->drain)
+			rt->endpoints[i]->ops->drain(rt->endpoints[i]);
+}
+
 void sl_runtime_stop(struct sl_runtime *rt)
 {
 	atomic_store(&rt->stop, 1);
@@ -488,6 +496,7 @@ enum sl_run_end sl_runtime_run(struct sl_runtime *rt, const struct sl_run_option
 
 	if (!rt->options.freeze && !sl_freeze_release(rt, e))
 		return SL_RUN_FAILED;
+	atomic_store(&rt->draining, false);
 	atomic_store(&rt->running, true);
 	end = rt->stream->run(rt, options, e);
 	atomic_store(&rt->running, false);

@@ -74,6 +74,7 @@ enum sl_step_result {
 	SL_STEP_IDLE,    /* nothing to read */
 	SL_STEP_MORE,    /* worked; has something staged or more to do */
 	SL_STEP_CALLS,   /* waits for answers */
+	SL_STEP_HELD,    /* waits for money: a budget is spent, sl_task_error says which; the batch stays as it is */
 	SL_STEP_WAITING, /* SL_WAIT: a table must change */
 	SL_STEP_FAILED   /* the last error is in sl_task_error; RETRY: step again to replay */
 };

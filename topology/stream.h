@@ -49,7 +49,7 @@ struct sl_stream_ops {
 
 	/* True: there is a record for the unit at or behind u->cursor. */
 	bool (*waiting)(struct sl_unit *u);
-	/* Up to record_max of them into u->records and u->count (not 0), about bytes_max bytes, and move u->cursor.
+	/* Up to record_max of them into u->now->records and u->now->count (not 0), about bytes_max bytes, and move u->cursor.
 	 * The bytes live until the next load. */
 	bool (*load)(struct sl_unit *u, size_t record_max, size_t bytes_max, struct sl_error *e);
 	/* The pair in a record of the unit's input, in any form that producers may use. */

@@ -262,7 +262,7 @@ static bool embedded_guard(struct sl_runtime *rt, struct sl_bytes name, struct s
 
 static bool embedded_waiting(struct sl_unit *u)
 {
-	return u->position < atomic_load(&u->rt->topics[u->tasks[0].step->from].ends[u->partition]);
+	return u->cursor.offset < atomic_load(&u->rt->topics[u->tasks[0].step->from].ends[u->partition]);
 }
 
 static bool embedded_load(struct sl_unit *u, size_t record_max, size_t bytes_max, struct sl_error *e)
@@ -270,12 +270,12 @@ static bool embedded_load(struct sl_unit *u, size_t record_max, size_t bytes_max
 	struct sl_topic_state *topic = &u->rt->topics[u->tasks[0].step->from];
 
 	return sl_log_read(topic->logs[u->partition], &u->cursor, atomic_load(&topic->ends[u->partition]), record_max,
-			   bytes_max, &u->bytes, u->records, &u->count, e);
+			   bytes_max, &u->now->bytes, u->now->records, &u->now->count, e);
 }
 
 static bool embedded_decode(struct sl_unit *u, const struct sl_record *r, struct sl_pair *p, struct sl_error *e)
 {
-	return sl_pair_decode(r->value, &u->arena, p, e);
+	return sl_pair_decode(r->value, &u->now->arena, p, e);
 }
 
 static bool embedded_memo(struct sl_unit *u, struct sl_writes *answers, struct sl_error *e)

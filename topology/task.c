@@ -142,10 +142,10 @@ static const struct sl_record *origin(struct sl_task *t, const struct sl_pair *p
 	if (t != &u->tasks[0])
 		return NULL;
 	if (p >= t->batch && p < t->batch + t->batch_count)
-		return &u->records[u->of_record[p - u->pairs]];
-	for (size_t i = 0; i < u->pair_count; i++)
-		if (sl_id_equal(u->pairs[i].id, p->id))
-			return &u->records[u->of_record[i]];
+		return &u->now->records[u->now->of_record[p - u->now->pairs]];
+	for (size_t i = 0; i < u->now->pair_count; i++)
+		if (sl_id_equal(u->now->pairs[i].id, p->id))
+			return &u->now->records[u->now->of_record[i]];
 	return NULL;
 }
 
@@ -264,10 +264,10 @@ static void emit(struct sl_task *t, int port, const struct sl_pair *p, struct sl
 	r.key = to->compacted || copy.decision.present ? sl_id_bytes(&copy.id) : sl_id_bytes(&copy.group);
 	partition = sl_partition_of(sl_id_bytes(&copy.group), to->partitions);
 	if (r.value.size > (size_t)topology->record_max_bytes) {
-		char *why = sl_arena_print(&u->arena,
+		char *why = sl_arena_print(&u->now->arena,
 					   "too large: %zu bytes after step '%s', the limit is %lld (limits.record)",
 					   r.value.size, t->step->name, (long long)topology->record_max_bytes);
-		struct sl_bytes value = sl_arena_bytes(&u->arena, r.value);
+		struct sl_bytes value = sl_arena_bytes(&u->now->arena, r.value);
 
 		dead(t, origin(t, p), sl_id_bytes(&copy.group), value, p->time_ms, p->source, p->domain, sl_text(why));
 		return;
@@ -292,7 +292,7 @@ void sl_emit_because(struct sl_task *t, int port, const struct sl_pair *p, const
 	va_start(args, reason);
 	vsnprintf(text, sizeof text, reason, args);
 	va_end(args);
-	emit(t, port, p, sl_arena_bytes(&t->unit->arena, sl_text(text)));
+	emit(t, port, p, sl_arena_bytes(&t->unit->now->arena, sl_text(text)));
 }
 
 void sl_retract(struct sl_task *t, int port, const struct sl_pair *p)
@@ -331,7 +331,7 @@ void sl_reject(struct sl_task *t, const struct sl_pair *p, const char *reason, .
 		sl_buf_clear(&u->scratch);
 		copy = *p;
 		sl_pair_encode(&copy, &u->scratch);
-		value = sl_arena_bytes(&u->arena, sl_buf_bytes(&u->scratch));
+		value = sl_arena_bytes(&u->now->arena, sl_buf_bytes(&u->scratch));
 	}
 	dead(t, from, sl_id_bytes(&p->group), value, p->time_ms, p->source, p->domain, sl_text(text));
 }
@@ -369,7 +369,7 @@ bool sl_get(struct sl_task *t, int store, struct sl_bytes key, struct sl_bytes *
 	if (!u->rt->store->ops->get(u->rt->store, key, &found_value, &found, &u->error))
 		fail(t);
 	else if (found)
-		*value = sl_arena_bytes(&u->arena,
+		*value = sl_arena_bytes(&u->now->arena,
 					found_value.data ? sl_buf_bytes(&found_value) : (struct sl_bytes){ "", 0 });
 	sl_buf_release(&found_value);
 	return found;
@@ -480,23 +480,19 @@ uint32_t sl_ask(struct sl_task *t, const struct sl_call *call)
 {
 	struct sl_unit *u = t->unit;
 	const struct sl_topology *topology = u->rt->topology;
-	struct sl_endpoint *endpoint = NULL;
 	uint32_t number = 0;
+	size_t i = 0;
 
 	if (!alive(t, "ask"))
 		return 0;
-	if (t->asking) {
-		for (size_t i = 0; i < topology->endpoint_count; i++)
-			if (strcmp(topology->endpoints[i].name, call->endpoint) == 0)
-				endpoint = u->rt->endpoints[i];
-		if (!endpoint) {
-			sl_error_set(&u->error, SL_STOP, "endpoint '%s' is not in the topology", call->endpoint);
-			fail(t);
-			return 0;
-		}
-	}
-	if (!sl_calls_ask(u->calls, endpoint, call, &number, &u->error))
+	while (i < topology->endpoint_count && strcmp(topology->endpoints[i].name, call->endpoint) != 0)
+		i++;
+	if (i == topology->endpoint_count) {
+		sl_error_set(&u->error, SL_STOP, "endpoint '%s' is not in the topology", call->endpoint);
 		fail(t);
+	} else if (!sl_calls_ask(u->calls, u->now->window, i, t->asking, call, &number, &u->error)) {
+		fail(t);
+	}
 	return number;
 }
 
@@ -514,7 +510,7 @@ struct sl_answer sl_answer(struct sl_task *t, uint32_t call)
 {
 	if (t->unit->failed)
 		return (struct sl_answer){ .status = 0 };
-	return sl_calls_answer(t->unit->calls, call);
+	return sl_calls_answer(t->unit->now->window, call);
 }
 
 /* -- small things -------------------------------------------------------------------------- */
@@ -527,21 +523,21 @@ const char *sl_task_path(struct sl_task *t, const char *path)
 	if (path[0] == '/')
 		return path;
 	if (strncmp(path, "models/", 7) == 0)
-		return sl_arena_print(&u->arena, "%s/%s", u->rt->models, path);
-	beside = sl_arena_print(&u->arena, "%s/%s", u->rt->topology->folder, path);
+		return sl_arena_print(&u->now->arena, "%s/%s", u->rt->models, path);
+	beside = sl_arena_print(&u->now->arena, "%s/%s", u->rt->topology->folder, path);
 	if (access(beside, F_OK) == 0)
 		return beside;
-	return sl_arena_print(&u->arena, "%s/%s", u->rt->data, path);
+	return sl_arena_print(&u->now->arena, "%s/%s", u->rt->data, path);
 }
 
 void *sl_alloc(struct sl_task *t, size_t size)
 {
-	return sl_arena_alloc(&t->unit->arena, size);
+	return sl_arena_alloc(&t->unit->now->arena, size);
 }
 
 struct sl_arena *sl_task_arena(struct sl_task *t)
 {
-	return &t->unit->arena;
+	return &t->unit->now->arena;
 }
 
 enum sl_verdict sl_fail(struct sl_task *t, enum sl_verdict verdict, const char *text, ...)

@@ -60,6 +60,19 @@ struct sl_task {
 	_Atomic int64_t open_cpu_ns, cpu_ns, read_cpu_ns;
 };
 
+/* A batch of the input, and the numbers of what is asked about it. */
+struct sl_lot {
+	struct sl_buf bytes;
+	struct sl_record *records;
+	struct sl_pair *pairs;
+	size_t *of_record; /* pair to record */
+	size_t count, pair_count;
+	size_t rounds; /* of ask() that had questions */
+	struct sl_arena arena;
+	struct sl_window *window;
+	bool asked; /* before its turn: there is nothing more to ask for now */
+};
+
 struct sl_unit {
 	struct sl_runtime *rt;
 	struct sl_task *tasks; /* the head first, in dependency order */
@@ -69,15 +82,14 @@ struct sl_unit {
 	int64_t position;  /* next input offset to play */
 	int64_t stream_ms; /* largest record time played */
 	struct sl_cursor cursor;
-	/* the batch */
-	struct sl_buf bytes;
-	struct sl_record *records;
-	struct sl_pair *pairs;
-	size_t *of_record; /* pair to record */
-	size_t count, pair_count;
+	/* the batch, and those behind it that are asked about before their turn: a ring */
+	struct sl_lot *lots;
+	size_t lot_count, lot_at, ahead_count;
+	struct sl_lot
+		*now;     /* what load, decode and callbacks are about: lots[lot_at] but while one behind it is asked */
 	bool loaded, one; /* a batch is loaded; it is one record played alone */
-	size_t rounds;    /* of ask() for this batch that had questions */
-	struct sl_arena arena;
+	int64_t no_ahead_before; /* a batch behind failed to be asked: wait for its turn at this offset */
+	bool ahead_failed;
 	/* the transaction */
 	bool begun;
 	int64_t begun_ns;
@@ -124,10 +136,18 @@ static inline bool sl_unit_staged(const struct sl_unit *u)
 	return u->begun && u->position != u->committed;
 }
 size_t sl_unit_staged_bytes(const struct sl_unit *u);
+/* The endpoints as a task of the step sees them, with its part of their budgets. */
+void sl_unit_payers(const struct sl_runtime *rt, const struct sl_step *step, struct sl_payer *payers);
 /* True: a table is not what it was when the unit pinned it. Publishing changes the table first and then wakes, so who
  * looks before it waits misses nothing. */
 bool sl_unit_table_moved(const struct sl_unit *u);
 
+/* unit_open.c, for unit.c: memory for the batch that u->now will be; a batch is done, `again`: it will be played again.
+ */
+void sl_lot_ready(struct sl_unit *u);
+void sl_lot_drop(struct sl_unit *u, struct sl_lot *lot, bool again);
+/* unit.c, for unit_open.c */
+void sl_unit_tasks_close(struct sl_unit *u);
 /* task.c, for unit.c: a dead letter for an input record that no operator saw; end an open scan. */
 void sl_task_dead_record(struct sl_task *t, const struct sl_record *record, const char *reason);
 void sl_task_scan_end(struct sl_task *t);

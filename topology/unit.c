@@ -1,5 +1,9 @@
 /* unit.c -- what a unit does with a batch: read, decode, ask, process, stage.
  *
+ * While the answers about a batch are awaited, the batches behind it (option `ahead` of the step) are read and asked
+ * about too, so that their answers are there when their turn comes. That is all that happens to them: nothing of them
+ * is staged, ask() runs again in their turn and finds the answers under their keys.
+ *
  * The open transaction grows batch by batch until the scheduler commits it. Whatever
  * fails (an operator's verdict, a store that cannot be read, an injected fault)
  * marks the unit as failed; sl_unit_reset() drops the transaction, closes the operators
@@ -93,7 +97,7 @@ static bool tasks_open(struct sl_unit *u)
 	return true;
 }
 
-static void tasks_close(struct sl_unit *u)
+void sl_unit_tasks_close(struct sl_unit *u)
 {
 	for (size_t i = u->task_count; i-- > 0;) {
 		struct sl_task *t = &u->tasks[i];
@@ -106,169 +110,31 @@ static void tasks_close(struct sl_unit *u)
 	}
 }
 
-/* Committed offset and stream time; counts so far. */
-static bool load(struct sl_unit *u, struct sl_error *e)
-{
-	struct sl_store *store = u->rt->store;
-	struct sl_buf key = { 0 }, value = { 0 };
-	bool found, done;
-
-	sl_key_begin(&key, 'o', head(u)->step->name);
-	sl_key_partition(&key, u->partition);
-	done = store->ops->get(store, sl_buf_bytes(&key), &value, &found, e);
-	if (done && found && value.size != 16)
-		done = sl_error_set(e, SL_STOP,
-				    "the offset of step '%s' has %zu bytes, expected 16: the store is damaged",
-				    head(u)->step->name, value.size);
-	if (done && found) {
-		u->committed = (int64_t)sl_get_le64(value.data);
-		u->stream_ms = (int64_t)sl_get_le64(value.data + 8);
-	}
-	for (size_t i = 0; done && i < u->task_count; i++) {
-		struct sl_store_scan *scan;
-		struct sl_bytes k, v;
-
-		sl_key_begin(&key, 'c', u->tasks[i].step->name);
-		sl_key_partition(&key, u->partition);
-		e->verdict = SL_OK;
-		scan = store->ops->scan(store, sl_buf_bytes(&key));
-		while (store->ops->next(scan, &k, &v, e)) {
-			sl_count_add(&u->counts, k, 0);
-			if (v.size == 8)
-				u->counts.at[u->counts.count - 1].committed = (int64_t)sl_get_le64(v.data);
-		}
-		store->ops->end(scan);
-		done = e->verdict == SL_OK;
-	}
-	u->position = u->committed;
-	u->cursor = (struct sl_cursor){ .offset = u->committed };
-	sl_buf_release(&key);
-	sl_buf_release(&value);
-	return done;
-}
-
-static bool memo_keep(void *unit, struct sl_writes *answers, struct sl_error *e)
-{
-	struct sl_unit *u = unit;
-
-	return u->rt->stream->memo(u, answers, e);
-}
-
-static void answer_came(void *unit)
-{
-	struct sl_unit *u = unit;
-
-	u->rt->stream->wake(u);
-}
-
-static void unit_register(struct sl_unit *u)
-{
-	struct sl_runtime *rt = u->rt;
-
-	sl_lock(&rt->commit_lock);
-	rt->units = sl_realloc(rt->units, (rt->unit_count + 1) * sizeof(struct sl_unit *));
-	rt->units[rt->unit_count++] = u;
-	sl_unlock(&rt->commit_lock);
-}
-
-static void unit_unregister(struct sl_unit *u)
-{
-	struct sl_runtime *rt = u->rt;
-	size_t kept = 0;
-
-	sl_lock(&rt->commit_lock);
-	for (size_t i = 0; i < rt->unit_count; i++)
-		if (rt->units[i] != u)
-			rt->units[kept++] = rt->units[i];
-	rt->unit_count = kept;
-	sl_unlock(&rt->commit_lock);
-}
-
-struct sl_unit *sl_unit_new(struct sl_runtime *rt, const struct sl_step *host, int32_t partition, struct sl_error *e)
-{
-	struct sl_unit *u = sl_calloc(1, sizeof *u);
-	struct sl_buf memo = { 0 };
-	char name[300];
-
-	u->rt = rt;
-	u->partition = partition;
-	u->tasks = sl_calloc(rt->topology->step_count, sizeof *u->tasks);
-	for (size_t i = 0; i < rt->topology->step_count; i++)
-		if (&rt->topology->steps[rt->topology->steps[i].host] == host)
-			u->tasks[u->task_count++].step = &rt->topology->steps[i];
-	assert(u->task_count > 0 && head(u)->step == host);
-
-	for (size_t i = 0; i < u->task_count; i++) {
-		struct sl_task *t = &u->tasks[i];
-		size_t tables = 0;
-
-		while (t->step->op->tables && t->step->op->tables[tables])
-			tables++;
-		t->unit = u;
-		t->partition = u->partition;
-		t->self = sl_calloc(1, t->step->op->self_size ? t->step->op->self_size : 1);
-		t->table_versions = sl_calloc(tables + 1, sizeof *t->table_versions);
-	}
-	u->records = sl_calloc((size_t)head(u)->step->batch_max, sizeof *u->records);
-	u->pairs = sl_calloc((size_t)head(u)->step->batch_max, sizeof *u->pairs);
-	u->of_record = sl_calloc((size_t)head(u)->step->batch_max, sizeof *u->of_record);
-	sl_key_begin(&memo, 'm', head(u)->step->name);
-	sl_key_partition(&memo, u->partition);
-	u->calls = sl_calls_new(rt->store, sl_buf_bytes(&memo), memo_keep, answer_came, u);
-	sl_buf_release(&memo);
-	snprintf(name, sizeof name, "%s.%d", head(u)->step->name, (int)u->partition);
-	u->attempt = sl_attempts_slot(rt->attempts, name);
-	unit_register(u);
-	if (load(u, e))
-		return u;
-	sl_unit_close(u);
-	return NULL;
-}
-
-void sl_unit_close(struct sl_unit *u)
-{
-	struct sl_error e = { 0 };
-	size_t open;
-
-	unit_unregister(u);
-	/* Answers that came since are paid for; losing one costs a question, no truth. */
-	if (u->calls && !sl_calls_settle(u->calls, &open, &e))
-		sl_log(SL_LOG_DEBUG, NULL, "answers that came while closing are not kept: %s", e.text);
-	tasks_close(u);
-	for (size_t i = 0; i < u->task_count; i++) {
-		free(u->tasks[i].self);
-		free(u->tasks[i].table_versions);
-		free(u->tasks[i].table_stamp);
-		free(u->tasks[i].inbox);
-	}
-	/* Closing is a clean end, also of a transaction that failed or waits: only a death is evidence. */
-	if (u->attempt)
-		sl_attempt_end(u->attempt, u->committed);
-	sl_calls_free(u->calls);
-	free(u->tasks);
-	free(u->records);
-	free(u->pairs);
-	free(u->of_record);
-	sl_buf_release(&u->bytes);
-	sl_buf_release(&u->outputs);
-	sl_buf_release(&u->scratch);
-	sl_stage_release(&u->stage);
-	sl_counts_release(&u->counts);
-	sl_writes_release(&u->writes);
-	sl_arena_release(&u->arena);
-	free(u);
-}
-
 /* -- a batch -------------------------------------------------------------------------- */
 
-static void batch_drop(struct sl_unit *u, bool again)
+static struct sl_lot *lot_behind(struct sl_unit *u, size_t i)
+{
+	return &u->lots[(u->lot_at + i) % u->lot_count];
+}
+
+/* The batch was played, or all is forgotten. */
+static void batch_drop(struct sl_unit *u)
 {
 	u->loaded = false;
-	u->count = u->pair_count = 0;
 	for (size_t i = 0; i < u->task_count; i++)
 		u->tasks[i].inbox_count = 0;
-	sl_calls_batch_end(u->calls, again);
-	sl_arena_clear(&u->arena);
+	sl_lot_drop(u, u->now, false);
+}
+
+static void batches_drop(struct sl_unit *u)
+{
+	u->now = lot_behind(u, 0);
+	u->loaded = false;
+	for (size_t i = 0; i < u->task_count; i++)
+		u->tasks[i].inbox_count = 0;
+	for (size_t i = 0; i <= u->ahead_count; i++)
+		sl_lot_drop(u, lot_behind(u, i), true);
+	u->ahead_count = 0;
 }
 
 static void begin(struct sl_unit *u)
@@ -290,29 +156,32 @@ static bool decode_later(struct sl_unit *u, const struct sl_error *why)
 }
 
 /* A batch is of pairs or of undecodable records, never of both: a dead letter keeps its place among
- * those of the operator however the batches are cut, and a batch that waits for answers has staged nothing. */
-static bool batch_decode(struct sl_unit *u)
+ * those of the operator however the batches are cut, and a batch that waits for answers has staged nothing.
+ * ahead: only a batch of pairs is taken, and nothing fails; false: wait for its turn. */
+static bool batch_decode(struct sl_unit *u, bool ahead)
 {
 	size_t dead = 0;
 
-	for (size_t i = 0; i < u->count; i++) {
-		struct sl_record *r = &u->records[i];
+	for (size_t i = 0; i < u->now->count; i++) {
+		struct sl_record *r = &u->now->records[i];
 		struct sl_error why = { 0 };
 		char reason[600];
 		bool decoded;
 
 		if (!r->value.data)
 			continue; /* a tombstone: nothing to play */
-		decoded = u->rt->stream->decode(u, r, &u->pairs[u->pair_count], &why);
+		decoded = u->rt->stream->decode(u, r, &u->now->pairs[u->now->pair_count], &why);
+		if (!decoded && ahead && u->now->pair_count == 0)
+			return false;
 		if (!decoded && why.verdict != SL_STOP)
-			return decode_later(u, &why);
-		if (decoded ? dead > 0 : u->pair_count > 0) {
-			sl_cursor_back(&u->cursor, r, u->count - i);
-			u->count = i;
+			return !ahead && decode_later(u, &why);
+		if (decoded ? dead > 0 : u->now->pair_count > 0) {
+			sl_cursor_back(&u->cursor, r, u->now->count - i);
+			u->now->count = i;
 			return true;
 		}
 		if (decoded) {
-			u->of_record[u->pair_count++] = i;
+			u->now->of_record[u->now->pair_count++] = i;
 			continue;
 		}
 		snprintf(reason, sizeof reason, "undecodable: %s", why.text);
@@ -348,58 +217,122 @@ static bool batch_load(struct sl_unit *u)
 		return false;
 	}
 	begin(u);
-	sl_attempt_begin(u->attempt, u->committed, u->records[u->count - 1].offset + 1, u->one);
+	sl_attempt_begin(u->attempt, u->committed, u->now->records[u->now->count - 1].offset + 1, u->one);
 	u->loaded = true;
-	u->rounds = 0;
-	u->pair_count = 0;
 	if (u->plan == SL_PLAY_NOT) {
 		sl_log(SL_LOG_WARN, NULL, "record %lld of '%s' ended the process three times in step '%s': dead letter",
-		       (long long)u->records[0].offset, u->rt->topology->topics[step->from].name, step->name);
-		sl_task_dead_record(head(u), &u->records[0],
+		       (long long)u->now->records[0].offset, u->rt->topology->topics[step->from].name, step->name);
+		sl_task_dead_record(head(u), &u->now->records[0],
 				    "deadly: the process died three times while playing this record");
 		return true;
 	}
-	return batch_decode(u);
+	return batch_decode(u, false);
 }
 
-/* One round of ask(). True: process may run. */
-static bool ask(struct sl_unit *u, size_t *open)
+/* The next of the batches that were asked about before their turn. */
+static void batch_turn(struct sl_unit *u)
+{
+	u->lot_at = (u->lot_at + 1) % u->lot_count;
+	u->ahead_count--;
+	u->now = lot_behind(u, 0);
+	u->now->rounds = 0;
+	u->loaded = true;
+	sl_attempt_begin(u->attempt, u->committed, u->cursor.offset, false);
+	sl_calls_turn(u->now->window);
+}
+
+/* -- asking ------------------------------------------------------------------------------- */
+
+/* ask() about u->now, whose calls are settled. True: it had new questions. */
+static bool ask_once(struct sl_unit *u)
+{
+	struct sl_task *t = head(u);
+	const struct sl_batch batch = { u->now->pairs, u->now->pair_count };
+	size_t before = sl_calls_asked(u->now->window);
+	int64_t since_ns = sl_thread_cpu_ns();
+
+	t->asking = true;
+	t->batch = batch.pairs;
+	t->batch_count = batch.count;
+	keep(u, t->step->op->ask(t, t->self, &batch), t, "ask");
+	spent(&t->cpu_ns, since_ns);
+	t->asking = false;
+	if (u->failed || sl_calls_asked(u->now->window) == before)
+		return false;
+	u->now->rounds++;
+	return true;
+}
+
+/* The batch behind the last one that is asked about. False: none, or not one to ask about now. */
+static bool load_ahead(struct sl_unit *u)
+{
+	struct sl_cursor before = u->cursor;
+	struct sl_error e = { 0 };
+
+	if (u->plan != SL_PLAY_BATCH || u->position < u->no_ahead_before || sl_calls_held_up(u->calls) ||
+	    !u->rt->stream->waiting(u))
+		return false;
+	sl_lot_ready(u);
+	if (u->rt->stream->load(u, (size_t)head(u)->step->batch_max, BATCH_BYTES, &e) && batch_decode(u, true)) {
+		u->ahead_count++;
+		/* Should it die of one of these, it will look for it up to here. */
+		sl_attempt_begin(u->attempt, u->committed, u->cursor.offset, false);
+		return true;
+	}
+	sl_lot_drop(u, u->now, false);
+	u->cursor = before;
+	return false;
+}
+
+/* Ask about the batches behind the one that waits. When that fails, its turn will tell: all is played again, without
+ * asking about it before. */
+static void ask_ahead(struct sl_unit *u)
+{
+	for (size_t i = 1; i < u->lot_count && !u->failed; i++) {
+		u->now = lot_behind(u, i);
+		if (i > u->ahead_count && !load_ahead(u))
+			break;
+		while (!u->failed && !u->now->asked && sl_calls_open(u->now->window) == 0)
+			u->now->asked = u->now->pair_count == 0 || !ask_once(u) || u->now->rounds >= ROUNDS_MAX;
+		if (u->failed) {
+			u->no_ahead_before = u->now->records[u->now->count - 1].offset + 1;
+			u->ahead_failed = true;
+		}
+	}
+	u->now = lot_behind(u, 0);
+}
+
+/* Rounds of ask(). True: process may run. */
+static bool ask(struct sl_unit *u)
 {
 	struct sl_task *t = head(u);
 
-	*open = 0;
-	if (!t->step->op->ask || u->pair_count == 0)
+	if (!t->step->op->ask || u->now->pair_count == 0)
 		return true;
 	for (;;) {
-		struct sl_batch batch = { u->pairs, u->pair_count };
-		int64_t since_ns;
-		size_t before;
-
-		if (!sl_calls_settle(u->calls, open, &u->error)) {
-			u->failed = true;
+		if (!sl_calls_settle(u->calls, &u->error))
+			break;
+		if (atomic_load(&u->rt->draining)) /* what was given up is no answer */
 			return false;
-		}
-		if (*open)
-			return false;
-		before = sl_calls_asked(u->calls);
-		t->asking = true;
-		t->batch = batch.pairs;
-		t->batch_count = batch.count;
-		since_ns = sl_thread_cpu_ns();
-		keep(u, t->step->op->ask(t, t->self, &batch), t, "ask");
-		spent(&t->cpu_ns, since_ns);
-		t->asking = false;
-		if (u->failed)
-			return false;
-		if (sl_calls_asked(u->calls) == before)
-			return true;
-		if (++u->rounds > ROUNDS_MAX) {
+		if (sl_calls_open(u->now->window) == 0 && !ask_once(u))
+			return !u->failed;
+		if (u->now->rounds > ROUNDS_MAX) {
 			sl_error_set(&u->error, SL_STOP, "step '%s': ask() still has questions after %d rounds",
 				     t->step->name, ROUNDS_MAX);
-			u->failed = true;
-			return false;
+			break;
 		}
+		if (sl_calls_open(u->now->window) == 0)
+			continue; /* all in the memo */
+		ask_ahead(u);
+		if (u->failed)
+			return false;
+		if (!sl_calls_admit(u->calls, u->now->window, &u->error))
+			break;
+		if (sl_calls_open(u->now->window) > 0)
+			return false;
 	}
+	u->failed = true;
+	return false;
 }
 
 static void tick(struct sl_unit *u, struct sl_task *t, bool forced)
@@ -434,7 +367,7 @@ static bool run_task(struct sl_unit *u, struct sl_task *t, const struct sl_pair 
 
 static bool play(struct sl_unit *u)
 {
-	if (!run_task(u, head(u), u->pairs, u->pair_count))
+	if (!run_task(u, head(u), u->now->pairs, u->now->pair_count))
 		return false;
 	for (size_t i = 1; i < u->task_count; i++) {
 		struct sl_task *t = &u->tasks[i];
@@ -445,23 +378,38 @@ static bool play(struct sl_unit *u)
 		if (!run_task(u, t, inbox, count))
 			return false;
 	}
-	for (size_t i = 0; i < u->count; i++)
-		if (u->records[i].time_ms > u->stream_ms)
-			u->stream_ms = u->records[i].time_ms;
+	for (size_t i = 0; i < u->now->count; i++)
+		if (u->now->records[i].time_ms > u->stream_ms)
+			u->stream_ms = u->now->records[i].time_ms;
 	for (size_t i = 0; i < u->task_count && !u->failed; i++)
 		tick(u, &u->tasks[i], false);
 	return !u->failed;
 }
 
-enum sl_step_result sl_unit_step(struct sl_unit *u)
+/* Nothing is under way that could let go of the money that the queued calls want. */
+static bool held_up(struct sl_unit *u)
 {
-	size_t open;
+	const char *why = sl_calls_held_up(u->calls);
 
+	if (!why || sl_calls_in_flight(u->calls) || atomic_load(&u->rt->draining))
+		return false;
+	sl_error_set(&u->error, SL_WAIT, "step '%s' partition %d: %s", head(u)->step->name, (int)u->partition, why);
+	return true;
+}
+
+static enum sl_step_result step(struct sl_unit *u)
+{
 	sl_attempt_thread(u->attempt);
 	if (u->failed)
 		sl_unit_reset(u);
+	u->ahead_failed = false;
 	memset(&u->error, 0, sizeof u->error);
-	if (!u->loaded) {
+	if (!u->loaded && u->ahead_count) {
+		begin(u);
+		if (!tasks_open(u))
+			goto failed;
+		batch_turn(u);
+	} else if (!u->loaded) {
 		int64_t since_ns;
 
 		if (!u->rt->stream->waiting(u))
@@ -478,19 +426,19 @@ enum sl_step_result sl_unit_step(struct sl_unit *u)
 		spent(&head(u)->read_cpu_ns, since_ns);
 	}
 	sl_attempt_pause(u->attempt, false);
-	if (!ask(u, &open)) {
+	if (!ask(u)) {
 		if (u->failed)
 			goto failed;
 		sl_attempt_pause(u->attempt, true); /* dying while answers are awaited says nothing about the records */
 		sl_attempt_thread(NULL);
-		return SL_STEP_CALLS;
+		return held_up(u) ? SL_STEP_HELD : SL_STEP_CALLS;
 	}
 	if (!play(u))
 		goto failed;
-	u->position = u->records[u->count - 1].offset + 1;
-	u->read += (int64_t)u->count;
-	atomic_fetch_add(&u->played, u->count);
-	batch_drop(u, false);
+	u->position = u->now->records[u->now->count - 1].offset + 1;
+	u->read += (int64_t)u->now->count;
+	atomic_fetch_add(&u->played, u->now->count);
+	batch_drop(u);
 	sl_attempt_thread(NULL);
 	return SL_STEP_MORE;
 idle:
@@ -499,6 +447,16 @@ idle:
 failed:
 	sl_attempt_thread(NULL);
 	return u->error.verdict == SL_WAIT ? SL_STEP_WAITING : SL_STEP_FAILED;
+}
+
+enum sl_step_result sl_unit_step(struct sl_unit *u)
+{
+	enum sl_step_result r;
+
+	do
+		r = step(u);
+	while (u->ahead_failed);
+	return r;
 }
 
 bool sl_unit_tick(struct sl_unit *u)
@@ -570,8 +528,8 @@ void sl_unit_committed(struct sl_unit *u)
 
 void sl_unit_reset(struct sl_unit *u)
 {
-	tasks_close(u);
-	batch_drop(u, true);
+	sl_unit_tasks_close(u);
+	batches_drop(u);
 	transaction_drop(u);
 	u->position = u->committed;
 	u->cursor = (struct sl_cursor){ .offset = u->committed };

@@ -172,7 +172,7 @@ static void operators_that_fail_play_again(void **state)
 /* -- calls ------------------------------------------------------------------------------------------------ */
 
 #define ASKER                                                                                                          \
-	"topology: t\npartitions: 2\nendpoints: { oracle: { url: \"scripted:\" } }\ntopics:\n"                         \
+	"topology: t\npartitions: 2\nendpoints: { oracle: { url: \"http://scripted/v1\" } }\ntopics:\n"                \
 	"  pairs.raw: { partitions: 2 }\nsteps:\n"                                                                     \
 	"  - { name: asker, from: pairs.raw, to: { yes: yes, unclear: unclear, failed: failed }, batch_max: 10 }\n"
 
@@ -209,8 +209,9 @@ static void answer(size_t which, bool closing)
 		office.twice += sl_id_equal(office.answered[i], call->key);
 	assert_true(office.paid < 4096);
 	office.answered[office.paid++] = call->key;
-	call->done(call, &(struct sl_settlement){ .status = 200,
-						  .body = sl_text(reply == SL_REPLY_AGAIN ? "again" : "yes") });
+	call->done(call,
+		   &(struct sl_settlement){ .status = 200,
+					    .body = sl_text(reply == SL_REPLY_AGAIN ? SL_SAID_AGAIN : SL_SAID_YES) });
 }
 
 static void desk_send(struct sl_endpoint *e, struct sl_outcall *call)

@@ -21,7 +21,7 @@ const struct sl_operator *const sl_operators[] = { &sl_actor_tally, &sl_actor_as
 
 /* `again` runs in the task of `tally`; `asker` has a memo. */
 #define YAML                                                                                                           \
-	"topology: restore\npartitions: 16\nendpoints: { oracle: { url: \"scripted:\" } }\nsteps:\n"                   \
+	"topology: restore\npartitions: 16\nendpoints: { oracle: { url: \"http://scripted/v1\" } }\nsteps:\n"          \
 	"  - { name: tally, from: pairs.raw, to: { odd: odd, even: even } }\n"                                         \
 	"  - { name: again, operator: tally, from: odd, to: { odd: odd2, even: even2 } }\n"                            \
 	"  - { name: asker, from: even, to: { yes: yes, unclear: unclear, failed: failed } }\n"                        \
@@ -300,7 +300,8 @@ static void the_last_marker_lags(void **state)
 	}
 }
 
-/* The linker puts this in the place of sl_kafka_ends (CMakeLists.txt): restores that mistake the stable end for the end. */
+/* The linker puts this in the place of sl_kafka_ends (CMakeLists.txt): restores that mistake the stable end for the
+ * end. */
 static bool stable_for_end;
 bool __real_sl_kafka_ends(struct sl_kafka *k, const char *topic, int32_t partition, bool committed, int64_t *start,
 			  int64_t *end, struct sl_error *e);

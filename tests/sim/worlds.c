@@ -391,7 +391,7 @@ const struct sl_world sl_worlds[] = {
 	  .same = true,
 	  .right = expiring_right },
 	{ .name = "asking",
-	  .yaml = "topology: t\npartitions: 2\nendpoints: { oracle: { url: \"scripted:\" } }\nsteps:\n"
+	  .yaml = "topology: t\npartitions: 2\nendpoints: { oracle: { url: \"http://scripted/v1\" } }\nsteps:\n"
 		  "  - { name: asker, from: pairs.raw, to: { yes: yes, unclear: unclear, failed: failed } }\n"
 		  "  - { name: tally, from: yes, to: { odd: odd, even: even } }\n",
 	  .make = make_groups,

@@ -101,6 +101,7 @@ struct fixture {
 	struct sl_twins *twins;
 	struct line line;
 	struct sl_calls *calls;
+	struct sl_window *window;
 };
 
 static bool keep(void *arg, struct sl_writes *answers, struct sl_error *e)
@@ -112,8 +113,32 @@ static bool keep(void *arg, struct sl_writes *answers, struct sl_error *e)
 
 static void open_calls(struct fixture *f)
 {
+	const struct sl_payer payer = {
+		.name = "x", .model = "m", .endpoint = &f->line.base, .share = -1, .share_day = -1
+	};
+	const struct sl_calls_setup setup = { .store = f->twins->store,
+					      .memo = sl_text("memo"),
+					      .keep = keep,
+					      .wake = woken,
+					      .arg = &f->line,
+					      .payers = &payer,
+					      .payer_count = 1,
+					      .share = -1,
+					      .share_day = -1 };
+	struct sl_error e = { 0 };
+
 	f->line.store = f->twins->store;
-	f->calls = sl_calls_new(f->twins->store, sl_text("memo"), keep, woken, &f->line);
+	f->calls = sl_calls_new(&setup, &e);
+	if (!f->calls)
+		fail_msg("%s", e.text);
+	f->window = sl_window_new();
+}
+
+static void close_calls(struct fixture *f)
+{
+	sl_calls_end(f->calls, f->window, false);
+	sl_window_free(f->window);
+	sl_calls_free(f->calls);
 }
 
 static int set_up(void **state)
@@ -131,7 +156,7 @@ static int tear_down(void **state)
 {
 	struct fixture *f = *state;
 
-	sl_calls_free(f->calls);
+	close_calls(f);
 	sl_twins_free(f->twins);
 	free(f);
 	return 0;
@@ -143,7 +168,8 @@ static uint32_t ask_sample(struct fixture *f, const char *body, const char *mode
 	struct sl_error e = { 0 };
 	uint32_t number;
 
-	assert_true(sl_calls_ask(f->calls, send ? &f->line.base : NULL, &call, &number, &e));
+	assert_true(sl_calls_ask(f->calls, f->window, 0, send, &call, &number, &e));
+	assert_true(sl_calls_admit(f->calls, f->window, &e));
 	return number;
 }
 
@@ -155,10 +181,9 @@ static uint32_t ask(struct fixture *f, const char *body)
 static size_t settle(struct fixture *f)
 {
 	struct sl_error e = { 0 };
-	size_t open;
 
-	assert_true(sl_calls_settle(f->calls, &open, &e));
-	return open;
+	assert_true(sl_calls_settle(f->calls, &e));
+	return sl_calls_open(f->window);
 }
 
 static void numbers_and_answers(void **state)
@@ -172,21 +197,21 @@ static void numbers_and_answers(void **state)
 	assert_int_equal(ask_sample(f, "a", "other", 0, true), 3);
 	assert_int_equal(f->line.sent, 4);
 	assert_int_equal(settle(f), 4);
-	settle_last(&f->line, 200, "for the other model");
+	settle_last(&f->line, 200, "[\"for the other model\"]");
 	assert_int_equal(f->line.woken, 1);
-	assert_int_equal(sl_calls_answer(f->calls, 3).status, 0); /* it has come, but is not durable yet */
+	assert_int_equal(sl_calls_answer(f->window, 3).status, 0); /* it has come, but is not durable yet */
 	assert_int_equal(settle(f), 3);
-	assert_int_equal(sl_calls_answer(f->calls, 3).status, 200);
-	settle_last(&f->line, 200, "sample 1");
+	assert_int_equal(sl_calls_answer(f->window, 3).status, 200);
+	settle_last(&f->line, 200, "[1]");
 	settle_last(&f->line, 500, "b fails");
-	settle_last(&f->line, 200, "");
+	settle_last(&f->line, 200, "{}");
 	assert_int_equal(settle(f), 0);
-	assert_true(sl_bytes_equal(sl_calls_answer(f->calls, 2).body, sl_text("sample 1")));
-	assert_int_equal(sl_calls_answer(f->calls, 1).status, 500);
-	assert_string_equal(sl_calls_answer(f->calls, 1).why, "why");
-	assert_int_equal(sl_calls_answer(f->calls, 0).status, 200);
-	assert_int_equal(sl_calls_answer(f->calls, 0).body.size, 0);
-	sl_calls_batch_end(f->calls, false);
+	assert_true(sl_bytes_equal(sl_calls_answer(f->window, 2).body, sl_text("[1]")));
+	assert_int_equal(sl_calls_answer(f->window, 1).status, 500);
+	assert_string_equal(sl_calls_answer(f->window, 1).why, "why");
+	assert_int_equal(sl_calls_answer(f->window, 0).status, 200);
+	assert_int_equal(sl_calls_answer(f->window, 0).body.size, 2);
+	sl_calls_end(f->calls, f->window, false);
 }
 
 static void paid_once(void **state)
@@ -196,23 +221,23 @@ static void paid_once(void **state)
 	ask(f, "a");
 	ask(f, "b");
 	settle_last(&f->line, -1, "");
-	settle_last(&f->line, 200, "yes");
+	settle_last(&f->line, 200, "{\"yes\":1}");
 	assert_int_equal(settle(f), 0);
-	sl_calls_batch_end(f->calls, false);
+	sl_calls_end(f->calls, f->window, false);
 	/* the next batch, and the next life after a power cut */
 	for (int life = 0; life < 2; life++) {
 		size_t sent = f->line.sent;
 
 		assert_int_equal(ask(f, "a"), 0);
-		assert_int_equal(sl_calls_answer(f->calls, 0).status, 200);
-		assert_true(sl_bytes_equal(sl_calls_answer(f->calls, 0).body, sl_text("yes")));
+		assert_int_equal(sl_calls_answer(f->window, 0).status, 200);
+		assert_true(sl_bytes_equal(sl_calls_answer(f->window, 0).body, sl_text("{\"yes\":1}")));
 		assert_int_equal(f->line.sent, sent);
 		ask(f, "b"); /* what failed was not memoised */
 		assert_int_equal(f->line.sent, sent + 1);
 		settle_last(&f->line, -1, "");
 		assert_int_equal(settle(f), 0);
-		sl_calls_batch_end(f->calls, false);
-		sl_calls_free(f->calls);
+		sl_calls_end(f->calls, f->window, false);
+		close_calls(f);
 		sl_twins_crash(f->twins, SL_TWIN_POWER);
 		open_calls(f);
 	}
@@ -226,23 +251,23 @@ static void a_replay_finds_what_is_on_its_way(void **state)
 	ask(f, "b");
 	ask(f, "c");
 	settle_last(&f->line, 500, "c fails");
-	settle_last(&f->line, 200, "b");
+	settle_last(&f->line, 200, "[\"b\"]");
 	assert_int_equal(settle(f), 1);
-	sl_calls_batch_end(f->calls, true); /* the transaction failed */
+	sl_calls_end(f->calls, f->window, true); /* the transaction failed */
 	assert_int_equal(sl_calls_in_flight(f->calls), 1);
 	assert_int_equal(settle(f), 0);   /* nobody asks in this batch yet */
 	assert_int_equal(ask(f, "b"), 0); /* in another order, now */
 	assert_int_equal(ask(f, "a"), 1);
 	assert_int_equal(f->line.sent, 3);
-	assert_int_equal(sl_calls_answer(f->calls, 0).status, 200);
+	assert_int_equal(sl_calls_answer(f->window, 0).status, 200);
 	assert_int_equal(ask(f, "c"), 2);
 	assert_int_equal(f->line.sent, 4); /* only what failed */
 	assert_int_equal(settle(f), 2);
-	settle_last(&f->line, 200, "c");
-	settle_last(&f->line, 200, "a");
+	settle_last(&f->line, 200, "[\"c\"]");
+	settle_last(&f->line, 200, "[\"a\"]");
 	assert_int_equal(settle(f), 0);
-	assert_true(sl_bytes_equal(sl_calls_answer(f->calls, 1).body, sl_text("a")));
-	sl_calls_batch_end(f->calls, false);
+	assert_true(sl_bytes_equal(sl_calls_answer(f->window, 1).body, sl_text("[\"a\"]")));
+	sl_calls_end(f->calls, f->window, false);
 }
 
 static void process_sends_nothing(void **state)
@@ -250,12 +275,12 @@ static void process_sends_nothing(void **state)
 	struct fixture *f = *state;
 
 	ask(f, "a");
-	settle_last(&f->line, 200, "yes");
+	settle_last(&f->line, 200, "{\"yes\":1}");
 	assert_int_equal(settle(f), 0);
 	assert_int_equal(ask_sample(f, "a", "m", 0, false), 0);
-	assert_int_equal(sl_calls_answer(f->calls, ask_sample(f, "never asked", "m", 0, false)).status, -1);
+	assert_int_equal(sl_calls_answer(f->window, ask_sample(f, "never asked", "m", 0, false)).status, -1);
 	assert_int_equal(f->line.sent, 1);
-	sl_calls_batch_end(f->calls, false);
+	sl_calls_end(f->calls, f->window, false);
 }
 
 static void a_store_that_fails(void **state)
@@ -264,18 +289,17 @@ static void a_store_that_fails(void **state)
 	struct sl_call call = { .endpoint = "x", .model = "m", .body = sl_text("a") };
 	struct sl_error e = { 0 };
 	uint32_t number;
-	size_t open;
 
 	ask(f, "b");
-	settle_last(&f->line, 200, "yes");
+	settle_last(&f->line, 200, "{\"yes\":1}");
 	f->twins->dead = true;
-	assert_false(sl_calls_settle(f->calls, &open, &e));
-	assert_false(sl_calls_ask(f->calls, &f->line.base, &call, &number, &e));
-	assert_int_equal(sl_calls_answer(f->calls, 0).status, 0); /* not durable, so not there */
+	assert_false(sl_calls_settle(f->calls, &e));
+	assert_false(sl_calls_ask(f->calls, f->window, 0, true, &call, &number, &e));
+	assert_int_equal(sl_calls_answer(f->window, 0).status, 0); /* not durable, so not there */
 	f->twins->dead = false;
 	assert_int_equal(settle(f), 0);
-	assert_int_equal(sl_calls_answer(f->calls, 0).status, 200);
-	sl_calls_batch_end(f->calls, false);
+	assert_int_equal(sl_calls_answer(f->window, 0).status, 200);
+	sl_calls_end(f->calls, f->window, false);
 }
 
 /* -- rounds, through the runtime ------------------------------------------------------------------ */
@@ -305,7 +329,7 @@ static bool feed(struct sl_trial *t, void *arg)
 static void eight_rounds(void **state)
 {
 	static const char *const sets[] = { "curious.rounds=9" };
-	struct sl_trial_case c = { .yaml = "topology: t\nendpoints: { oracle: { url: \"scripted:\" } }\nsteps:\n"
+	struct sl_trial_case c = { .yaml = "topology: t\nendpoints: { oracle: { url: \"http://scripted/v1\" } }\nsteps:\n"
 					   "  - { name: curious, from: pairs.raw, to: { out: out } }\n",
 				   .feed = feed,
 				   .endpoint = oracle,

@@ -137,8 +137,9 @@ static void *operator_on_the_line(void *arg)
 		else if (reply == SL_REPLY_500)
 			settled = (struct sl_settlement){ .status = 500, .why = "status 500" };
 		else
-			settled = (struct sl_settlement){ .status = 200,
-							  .body = sl_text(reply == SL_REPLY_AGAIN ? "again" : "yes") };
+			settled = (struct sl_settlement){
+				.status = 200, .body = sl_text(reply == SL_REPLY_AGAIN ? SL_SAID_AGAIN : SL_SAID_YES)
+			};
 		call->done(call, &settled);
 		sl_lock(&p->lock);
 	}
@@ -410,7 +411,7 @@ static void table_moves_while_asking(void **state)
 
 	(void)state;
 	set_up(&b,
-	       "topology: t\nendpoints: { oracle: { url: \"scripted:\" } }\nsteps:\n"
+	       "topology: t\nendpoints: { oracle: { url: \"http://scripted/v1\" } }\nsteps:\n"
 	       "  - { name: caller, from: pairs.raw, to: { out: out }, tables: { gold: pairs.gold }, batch_max: 20 }\n"
 	       "  - { name: embed, from: pairs.raw, to: { embedded: em, gold: pairs.gold }, dim: 16 }\n");
 	to_feed = &b;
@@ -447,7 +448,7 @@ static void answers_from_another_thread(void **state)
 	struct sl_error e;
 
 	(void)state;
-	set_up(&b, "topology: t\npartitions: 2\nendpoints: { oracle: { url: \"scripted:\" } }\nsteps:\n"
+	set_up(&b, "topology: t\npartitions: 2\nendpoints: { oracle: { url: \"http://scripted/v1\" } }\nsteps:\n"
 		   "  - name: asker\n    from: pairs.raw\n    to: { yes: yes, unclear: unclear, failed: failed }\n"
 		   "    batch_max: 30\n"
 		   "topics:\n  pairs.raw: { partitions: 2 }\n");
@@ -485,7 +486,7 @@ static void stop_drains_the_calls(void **state)
 	struct sl_buf status = { 0 };
 
 	(void)state;
-	set_up(&b, "topology: t\npartitions: 2\nendpoints: { oracle: { url: \"scripted:\" } }\nsteps:\n"
+	set_up(&b, "topology: t\npartitions: 2\nendpoints: { oracle: { url: \"http://scripted/v1\" } }\nsteps:\n"
 		   "  - name: asker\n    from: pairs.raw\n    to: { yes: yes, unclear: unclear, failed: failed }\n"
 		   "    batch_max: 500\n"
 		   "topics:\n  pairs.raw: { partitions: 2 }\n");

@@ -3,6 +3,7 @@
  * bend a rule, and a commit in the wrong order, must not. */
 #include "tests/actors.h"
 #include "tests/trial.h"
+#include "topology/base/log.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -163,7 +164,7 @@ static void world(void *arg, uint64_t *seed)
 
 static const struct sl_trial_case asking = {
 	.name = "asker, tally",
-	.yaml = "topology: t\nendpoints: { oracle: { url: \"scripted:\" } }\nsteps:\n"
+	.yaml = "topology: t\nendpoints: { oracle: { url: \"http://scripted/v1\" } }\nsteps:\n"
 		"  - { name: asker, from: pairs.raw, to: { yes: yes, unclear: unclear, failed: failed } }\n"
 		"  - { name: tally, from: yes, to: { odd: odd, even: even } }\n",
 	.feed = feed_few,
@@ -224,5 +225,6 @@ int main(void)
 		cmocka_unit_test(dishonest_ones_are_caught),
 	};
 
+	sl_log_level_set(SL_LOG_STOP);
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 
 #define SLICE_MS 50
-#define DRAIN_MS 30000
+#define DRAIN_MOST_MS 30000 /* the group waits for us */
 #define AGAIN_MS 500
 #define FETCH_MOST 256
 
@@ -107,9 +107,10 @@ static bool named(const int32_t *partitions, size_t count, int32_t partition)
 /* What is in flight is paid for: wait for it, bounded, and keep the answers. */
 static void drain(struct sl_member *m, const int32_t *partitions, size_t count)
 {
-	int64_t last_ns = sl_monotonic_ns() + DRAIN_MS * INT64_C(1000000);
+	int64_t drain_ms = m->k->topology->drain_ms < DRAIN_MOST_MS ? m->k->topology->drain_ms : DRAIN_MOST_MS;
+	int64_t last_ns = sl_monotonic_ns() + drain_ms * INT64_C(1000000);
 	struct sl_error e = { 0 };
-	size_t flying, open;
+	size_t flying;
 
 	do {
 		flying = 0;
@@ -121,12 +122,12 @@ static void drain(struct sl_member *m, const int32_t *partitions, size_t count)
 	} while (flying && sl_monotonic_ns() < last_ns);
 	if (flying)
 		sl_log(SL_LOG_WARN, NULL,
-		       "%zu calls of step '%s' were not answered within %d s: whoever has its partitions next asks "
-		       "them again",
-		       flying, m->step->name, DRAIN_MS / 1000);
+		       "%zu calls of step '%s' were not answered within %" PRId64
+		       " ms: whoever has its partitions next asks them again",
+		       flying, m->step->name, drain_ms);
 	for (size_t i = 0; i < m->task_count; i++)
 		if (m->tasks[i]->unit && named(partitions, count, m->tasks[i]->partition) &&
-		    !sl_calls_settle(m->tasks[i]->unit->calls, &open, &e))
+		    !sl_calls_settle(m->tasks[i]->unit->calls, &e))
 			sl_log(SL_LOG_WARN, NULL, "%s", e.text);
 }
 

@@ -101,11 +101,11 @@ bool sl_member_load(struct sl_unit *u, size_t record_max, size_t bytes_max, stru
 	size_t at = sl_inbox_find(b, u->cursor.offset), bytes = 0;
 
 	(void)e; /* what is here cannot fail to be read */
-	u->count = 0;
-	while (at < b->count && u->count < record_max && (u->count == 0 || bytes < bytes_max)) {
+	u->now->count = 0;
+	while (at < b->count && u->now->count < record_max && (u->now->count == 0 || bytes < bytes_max)) {
 		bytes += size_of(b->records[at]);
-		u->records[u->count++] = *b->records[at++];
+		u->now->records[u->now->count++] = *b->records[at++];
 	}
-	u->cursor.offset = u->records[u->count - 1].offset + 1;
+	u->cursor.offset = u->now->records[u->now->count - 1].offset + 1;
 	return true;
 }

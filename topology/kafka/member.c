@@ -79,8 +79,8 @@ static const struct {
 	int weight;
 } words[] = {
 	[SL_TASK_RESTORING] = { "restoring", 5 }, [SL_TASK_RUNNING] = { "running", 1 },
-	[SL_TASK_CALLS] = { "calls", 2 },         [SL_TASK_WAITING] = { "waiting", 3 },
-	[SL_TASK_BACKOFF] = { "backoff", 4 },
+	[SL_TASK_CALLS] = { "calls", 2 },         [SL_TASK_HELD] = { "no_budget", 3 },
+	[SL_TASK_WAITING] = { "waiting", 3 },     [SL_TASK_BACKOFF] = { "backoff", 4 },
 };
 
 static void show_tasks(struct sl_member *m, struct sl_member_state *s)
@@ -90,7 +90,7 @@ static void show_tasks(struct sl_member *m, struct sl_member_state *s)
 	for (size_t i = 0; i < m->task_count; i++) {
 		const struct sl_member_task *t = m->tasks[i];
 		bool quiet = t->state == SL_TASK_RUNNING && sl_task_at_end(t);
-		bool waits = t->state == SL_TASK_WAITING && !sl_unit_table_moved(t->unit);
+		bool waits = t->state == SL_TASK_HELD || (t->state == SL_TASK_WAITING && !sl_unit_table_moved(t->unit));
 		const char *word = quiet ? "quiet" : words[t->state].word;
 
 		s->only_waiting &= quiet || waits;

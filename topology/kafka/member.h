@@ -34,7 +34,14 @@ void sl_inbox_release(struct sl_inbox *b);
 
 /* -- a task --------------------------------------------------------------------------------- */
 
-enum sl_task_state { SL_TASK_RESTORING, SL_TASK_RUNNING, SL_TASK_CALLS, SL_TASK_WAITING, SL_TASK_BACKOFF };
+enum sl_task_state {
+	SL_TASK_RESTORING,
+	SL_TASK_RUNNING,
+	SL_TASK_CALLS,
+	SL_TASK_HELD, /* for want of money */
+	SL_TASK_WAITING,
+	SL_TASK_BACKOFF
+};
 
 /* One partition that the group gave us. */
 struct sl_member_task {
@@ -48,7 +55,7 @@ struct sl_member_task {
 	bool fetching;           /* in the consumer's assignment, from inbox.next on when it was put there */
 	bool again;              /* assign it anew: the consumer lost its place */
 	int64_t moved_ns;        /* when the position was moved past control records alone; 0: it was not */
-	int64_t not_before_ns;   /* SL_TASK_BACKOFF, SL_TASK_WAITING, and failed restores: not looked at before */
+	int64_t not_before_ns;   /* SL_TASK_BACKOFF, SL_TASK_WAITING, SL_TASK_HELD, and failed restores: not looked at before */
 	uint32_t failures;       /* of the restore */
 	char wait[256];          /* what it waits for */
 };

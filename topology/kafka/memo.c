@@ -3,8 +3,9 @@
  * They are paid for, so they must not wait for the transaction of the records that they were asked for, nor
  * share its fate: one idempotent producer of the process, without transactions, writes them to the step's
  * memo topic, and only when all replicas have acknowledged they go into the local store, where the unit
- * finds them. Who takes over the partition reads the topic (restore.c). A key that is written
- * twice (two processes that both believed to have the task) is the same question: the reader keeps the first.
+ * finds them. Who takes over the partition reads the topic (restore.c). An answer that is written
+ * twice (two processes that both believed to have the task) is to the same question: the reader keeps the first. So
+ * are what is held and spent (../ledger.h), of which the last counts, and tombstones.
  *
  * Threads: any; each waits for its own answers. */
 #include "kafka.h"

@@ -78,6 +78,10 @@ static void settle(struct sl_member_task *t, enum sl_step_result r)
 		t->state = SL_TASK_WAITING;
 		snprintf(t->wait, sizeof t->wait, "%.255s", u->error.text);
 		t->not_before_ns = sl_monotonic_ns() + LOOK_AGAIN_MS * INT64_C(1000000);
+	} else if (r == SL_STEP_HELD) {
+		t->state = SL_TASK_HELD;
+		snprintf(t->wait, sizeof t->wait, "%.255s", u->error.text);
+		t->not_before_ns = sl_monotonic_ns() + LOOK_AGAIN_MS * INT64_C(1000000);
 	} else {
 		t->state = r == SL_STEP_CALLS ? SL_TASK_CALLS : SL_TASK_RUNNING;
 	}
@@ -109,6 +113,7 @@ static bool can_step(const struct sl_member_task *t)
 		return true;
 	case SL_TASK_WAITING:
 		return t->not_before_ns <= sl_monotonic_ns() || sl_unit_table_moved(t->unit);
+	case SL_TASK_HELD:
 	case SL_TASK_BACKOFF:
 		return t->not_before_ns <= sl_monotonic_ns();
 	}
@@ -129,7 +134,8 @@ bool sl_member_play(struct sl_member *m)
 		if (!can_step(t))
 			continue;
 		before = t->unit->position;
-		if (t->state == SL_TASK_WAITING) { /* it may have nothing to wait for any more */
+		if (t->state == SL_TASK_WAITING ||
+		    t->state == SL_TASK_HELD) { /* it may have nothing to wait for any more */
 			t->state = SL_TASK_RUNNING;
 			sl_member_show(m, NULL);
 		}

@@ -58,7 +58,7 @@ struct sl_restore {
 	int64_t whole_ms, retention_ms; /* the copy was last whole at; it must be again within */
 	struct sl_tail *tail;
 	struct sl_writes writes;
-	struct sl_stage answers; /* of the memo: the first of a key counts */
+	struct sl_stage answers; /* of the memo: the first answer of a key counts */
 	struct sl_buf key, value;
 	int64_t records; /* of state, read */
 	int64_t began_ns, behind_ns, said_ns, said[PARTS];
@@ -347,9 +347,18 @@ static bool apply_state(struct sl_restore *r, const struct sl_record *record, st
 	return true;
 }
 
+/* Of an answer the first counts, of all else in the memo (../ledger.h) the last. */
+static bool is_answer(const struct sl_restore *r, struct sl_bytes key)
+{
+	size_t prefix = 1 + strlen(r->step->name) + 1 + 4;
+
+	return key.size > prefix && ((const char *)key.data)[prefix] == 'a';
+}
+
 static bool apply_answer(struct sl_restore *r, const struct sl_record *record, struct sl_error *e)
 {
-	bool found;
+	const struct sl_stage_entry *staged;
+	bool found = false;
 
 	if (!ours(r, record->key, "m"))
 		return not_ours(r, MEMO, record, e);
@@ -357,11 +366,14 @@ static bool apply_answer(struct sl_restore *r, const struct sl_record *record, s
 		sl_stage_del(&r->answers, record->key);
 		return true;
 	}
-	sl_buf_clear(&r->key);
-	sl_buf_add_bytes(&r->key, record->key);
-	found = sl_stage_find(&r->answers, record->key) != NULL;
-	if (!found && !get(r, &found, e))
-		return false;
+	if (is_answer(r, record->key)) {
+		sl_buf_clear(&r->key);
+		sl_buf_add_bytes(&r->key, record->key);
+		staged = sl_stage_find(&r->answers, record->key);
+		found = staged && staged->value.data;
+		if (!staged && !get(r, &found, e))
+			return false;
+	}
 	if (!found)
 		sl_stage_put(&r->answers, record->key, record->value);
 	return true;

@@ -320,6 +320,8 @@ static void finish(struct run *r, enum sl_run_end *end, struct sl_error *e)
 {
 	for (size_t i = 0; i < r->k->member_count; i++)
 		sl_member_ask_stop(r->k->members[i]);
+	if (*end == SL_RUN_STOPPED)
+		sl_runtime_drain(r->rt);
 	while (r->k->member_count) {
 		struct sl_member *m = r->k->members[r->k->member_count - 1];
 		struct sl_error why = sl_member_join(m);

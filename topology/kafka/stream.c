@@ -334,7 +334,7 @@ static bool kafka_decode(struct sl_unit *u, const struct sl_record *r, struct sl
 	int topic = u->tasks[0].step->from;
 	struct sl_values_from from = { k->names[topic], u->partition, topic == k->topology->entry };
 
-	return sl_values_pair(k->values, &from, r, &u->arena, p, e);
+	return sl_values_pair(k->values, &from, r, &u->now->arena, p, e);
 }
 
 static const char *kafka_state(struct sl_unit *u, char wait[256])
