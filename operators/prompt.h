@@ -53,6 +53,9 @@ struct sl_bytes sl_prompt_fence(const struct sl_fence *f, const char *what, stru
  * single one of user or assistant needs no such line. A message without text shows its `extra`. */
 struct sl_bytes sl_prompt_fence_messages(const struct sl_fence *f, const char *what, const struct sl_messages *m,
 					 size_t most, struct sl_arena *a);
+/* What is done to a text inside a fence, for one that needs none: what it says and whose turn it is are kept apart by a
+ * chat template. */
+void sl_prompt_add_tamed(struct sl_buf *to, struct sl_bytes text);
 /* What of a message is shown. */
 struct sl_bytes sl_prompt_message_text(const struct sl_message *m);
 

@@ -71,7 +71,7 @@ static bool is_template_word(struct sl_bytes text)
 	return is_bar_word(text);
 }
 
-static void add_text(struct sl_buf *to, struct sl_bytes text)
+void sl_prompt_add_tamed(struct sl_buf *to, struct sl_bytes text)
 {
 	const uint8_t *s = text.data;
 
@@ -174,7 +174,7 @@ static void write_stretch(struct writer *w, const struct sl_message *m, size_t f
 	}
 	w->speaker = m;
 	if (to > from)
-		add_text(w->to, (struct sl_bytes){ (const uint8_t *)text.data + from, to - from });
+		sl_prompt_add_tamed(w->to, (struct sl_bytes){ (const uint8_t *)text.data + from, to - from });
 }
 
 static void write_gap(struct writer *w, size_t size)
