@@ -60,13 +60,13 @@ static enum sl_verdict judges_init(struct sl_task *task, struct sl_judge_llm *l)
 	l->who = sl_calloc(l->judges.count + l->second.count, sizeof *l->who);
 	for (size_t k = 0; k < 2; k++)
 		for (size_t i = 0; i < lists[k]->count; i++) {
-			struct sl_llm_judge *judge = &l->who[l->who_count];
+			struct sl_llm_judge *judge = &l->who[l->who_count++];
 
 			v = judge_init(task, lists[k]->at[i], judge);
 			if (v != SL_OK)
 				return v;
 			/* The memo knows a question by its model and text. */
-			for (size_t j = 0; j < l->who_count++; j++)
+			for (size_t j = 0; j + 1 < l->who_count; j++)
 				if (strcmp(l->who[j].model, judge->model) == 0)
 					return sl_fail(task, SL_STOP,
 						       "judges '%s' and '%s' ask the same model: one answer would "

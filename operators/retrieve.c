@@ -19,7 +19,6 @@
 
 #include "../schemas/codec.h"
 
-#include <assert.h>
 #include <cblas.h>
 #include <math.h>
 #include <stdlib.h>
@@ -231,10 +230,11 @@ static enum sl_verdict make_probe(struct sl_task *task, const struct sl_pair *dr
 {
 	struct sl_bytes record;
 	struct sl_error e = { 0 };
-	bool found = sl_table_get(task, GOLD, sl_id_bytes(&gold), &record);
+	char hex[SL_ID_HEX_SIZE];
 
-	assert(found); /* it is in the index */
-	(void)found;
+	if (!sl_table_get(task, GOLD, sl_id_bytes(&gold), &record))
+		return sl_fail(task, SL_STOP, "gold pair '%s' is in the index and not in the table",
+			       sl_id_hex(gold, hex));
 	record = sl_arena_bytes(sl_task_arena(task), record); /* the table's own lives only until we return */
 	if (!sl_pair_decode(record, sl_task_arena(task), to, &e))
 		return sl_fail(task, SL_STOP, "record of the gold table: %s", e.text);

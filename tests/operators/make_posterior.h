@@ -40,7 +40,7 @@ static inline double make_margin(uint64_t *random, double right)
 }
 
 /* `audited` of 2000 gold pairs in each domain are audited; fewer than 100: no weights. */
-static inline void make_posterior(const char *folder, int audited)
+static inline void make_posterior_of(const char *folder, const char *judge, int audited)
 {
 	static const struct planted planted[] = { { "clear", 0.9, 0.85, 0.85 },
 						  { "mute", 0.9, 0.85, 0.5 },
@@ -69,10 +69,15 @@ static inline void make_posterior(const char *folder, int audited)
 			sl_evidence_add(&rows, &row);
 		}
 	sl_posterior_options_default(&o);
-	if (!sl_posterior_fit(&o, &rows, "nearest", folder, "{}", &report, &e))
+	if (!sl_posterior_fit(&o, &rows, judge, folder, "{}", &report, &e))
 		fail_msg("%s", e.text);
 	sl_buf_release(&report);
 	sl_evidence_release(&rows);
+}
+
+static inline void make_posterior(const char *folder, int audited)
+{
+	make_posterior_of(folder, "nearest", audited);
 }
 
 /* A group fixture: version 1 with weights, version 2 without, as posterior_folders[1] and [2]. */
