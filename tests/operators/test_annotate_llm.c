@@ -3,6 +3,7 @@
 #include "court.h"
 
 #include "operators/judging.h"
+#include "topology/base/log.h"
 
 /* Rule paper asks about a pair that gold is for and best against. */
 static const char yaml[] =
@@ -642,11 +643,9 @@ static void wrong_options(void **state)
 
 static bool feed(struct sl_trial *t, void *arg)
 {
-	static const char *const prompts[] = {
-		"sum", "sum MUMBLE", "sum SPLIT", "sum BABBLE MYSTERY", "sum SPLIT FIRST", "sum BROKEN"
-	};
+	static const char *const prompts[] = { "sum MUMBLE", "sum SPLIT", "sum BABBLE MYSTERY", "sum BROKEN" };
 	struct sl_arena a = { 0 };
-	struct sl_pair pairs[6];
+	struct sl_pair pairs[4];
 	bool done = true;
 
 	(void)arg;
@@ -655,9 +654,9 @@ static bool feed(struct sl_trial *t, void *arg)
 		       make_gold(t, &a,
 				 make_pair_in(&a, SL_SPLIT_TRAIN, sl_arena_print(&a, "gold sum %d", i), "good", "bad"),
 				 "chosen", 64);
-	for (int i = 0; i < 6; i++)
+	for (int i = 0; i < 4; i++)
 		pairs[i] = asked_pair(&a, prompts[i], i % 2 ? "good" : "bad", i % 2 ? "bad" : "good");
-	done = done && sl_trial_feed(t, "pairs.unique", pairs, 6);
+	done = done && sl_trial_feed(t, "pairs.unique", pairs, 4);
 	sl_arena_release(&a);
 	return done;
 }
@@ -665,18 +664,18 @@ static bool feed(struct sl_trial *t, void *arg)
 static void torture(void **state)
 {
 	static const char *const sets[] = { "annotate.judges=a,b", "annotate.second=c", "annotate.attributes=missing",
-					    "retrieve.probes=0.5", "annotate.order=both" };
+					    "retrieve.probes=0.5" };
 	struct fixture *f = *state;
 	struct sl_trial_case c = { .name = "annotate with judges",
 				   .yaml = yaml,
 				   .sets = sets,
-				   .set_count = 5,
+				   .set_count = 4,
 				   .feed = feed,
 				   .endpoint = court_endpoint,
 				   .world = court_turn,
 				   .arg = &f->court,
-				   .batch_most = 6,
-				   .schedules = 5 };
+				   .batch_most = 4,
+				   .schedules = 4 };
 	size_t runs;
 
 	f->court.forgetful = true;
@@ -708,5 +707,6 @@ int main(void)
 		TEST(torture),
 	};
 
+	sl_log_level_set(SL_LOG_STOP); /* calls that were under way at a crash are no news here */
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

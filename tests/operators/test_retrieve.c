@@ -197,6 +197,116 @@ static void test_other_dimensions(void **unused)
 	sl_trial_free(t);
 }
 
+/* -- probes ------------------------------------------------------------------------ */
+
+enum { GOLD_PAIRS = 20, DRAWERS = 60 };
+
+static struct sl_pair gold_pair(struct sl_arena *a, int i)
+{
+	struct sl_pair p = make_pair_in(a, i % 5 == 4 ? SL_SPLIT_SELECT : SL_SPLIT_TRAIN,
+					sl_arena_print(a, "cooking dish %d", i), "human says yes", "human says no");
+
+	p.time_ms = 1;
+	return p;
+}
+
+/* Who drew what: the ids of the probes, in order, and their numbers. */
+static struct sl_pair *probes_of(const char *set, bool backwards, struct sl_arena *a, size_t *count)
+{
+	struct sl_trial *t = sl_trial_new(yaml, &set, 1);
+	struct sl_pair *out, *probes = sl_arena_zalloc(a, DRAWERS * sizeof *probes), pairs[DRAWERS];
+	struct sl_pair extra = make_pair_in(a, SL_SPLIT_TRAIN, "cooking no more", "x", "y");
+	struct sl_record gone = { .key = sl_id_bytes(&extra.id) };
+	size_t n;
+
+	if (backwards) { /* another history of the same table */
+		assert_true(make_gold(t, a, extra, "chosen", DIM));
+		for (int i = GOLD_PAIRS - 1; i >= 0; i--)
+			assert_true(make_gold(t, a, gold_pair(a, i), "rejected", DIM));
+		pairs[0] = make_asked(a, "cooking before");
+		assert_true(sl_trial_feed(t, "pairs.unique", pairs, 1));
+		assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+		assert_true(sl_trial_feed_record(t, "pairs.gold", &gone));
+	}
+	for (int i = 0; i < GOLD_PAIRS; i++)
+		assert_true(make_gold(t, a, gold_pair(a, i), "chosen", DIM));
+	for (int i = 0; i < DRAWERS; i++) {
+		pairs[i] = make_asked(a, sl_arena_print(a, "cooking drawn %d", i));
+		pairs[i].time_ms = 1000 + i;
+	}
+	assert_true(sl_trial_feed(t, "pairs.unique", pairs, DRAWERS));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+	n = sl_trial_read(t, "out", a, &out);
+	*count = 0;
+	for (size_t i = 0; i < n; i++) {
+		if (out[i].time_ms < 1000)
+			continue;
+		if (out[i].judgement.present) {
+			assert_true(has_code(&out[i], "probe"));
+			assert_true(out[i].time_ms == out[i - 1].time_ms); /* beside the pair that drew it */
+			probes[(*count)++] = out[i];
+		}
+	}
+	sl_trial_free(t);
+	return probes;
+}
+
+static void test_probes(void **unused)
+{
+	struct sl_arena a = { 0 };
+	size_t none, some, all, again;
+	struct sl_pair *probes, *same, *every;
+
+	(void)unused;
+	probes_of("retrieve.probes=0", false, &a, &none);
+	assert_int_equal(none, 0);
+	every = probes_of("retrieve.probes=1", false, &a, &all);
+	assert_int_equal(all, DRAWERS);
+	probes = probes_of("retrieve.probes=0.3", false, &a, &some);
+	assert_in_range(some, DRAWERS / 10, DRAWERS / 2);
+	for (size_t i = 0, k = 0; i < some; i++, k++) { /* a lower rate draws a part of the same */
+		while (k < all && every[k].judgement.probe != probes[i].judgement.probe)
+			k++;
+		assert_true(k < all && sl_id_equal(every[k].id, probes[i].id));
+	}
+	for (size_t i = 0; i < all; i++) {
+		const struct sl_pair *p = &every[i];
+
+		assert_true(p->gold.present && sl_split_of(p->group) == SL_SPLIT_TRAIN);
+		assert_true(sl_is(p->chosen.at[0].content, "human says yes"));
+		assert_true(!p->judgement.asked && p->judgement.vote_count == 0 && p->judgement.probe % 16 == 0);
+		assert_true(p->judgement.probe > 0 && p->judgement.probe < INT32_MAX);
+		assert_int_equal(p->exemplar_count, 8);
+		assert_false(has_exemplar(p, p->id));
+		assert_null(p->vectors.context.data);
+	}
+	same = probes_of("retrieve.probes=0.3", true, &a, &again);
+	assert_int_equal(again, some);
+	for (size_t i = 0; i < some; i++) {
+		assert_true(sl_id_equal(same[i].id, probes[i].id));
+		assert_true(same[i].judgement.probe == probes[i].judgement.probe);
+		assert_int_equal(same[i].exemplar_count, probes[i].exemplar_count);
+		for (size_t k = 0; k < same[i].exemplar_count; k++)
+			assert_true(sl_id_equal(same[i].exemplars[k].id, probes[i].exemplars[k].id));
+	}
+	/* a probe that is played again gets examples, and draws nothing */
+	{
+		static const char *const sets[] = { "retrieve.probes=1" };
+		struct sl_trial *t = sl_trial_new(yaml, sets, 1);
+		struct sl_pair p = gold_pair(&a, 0), *out;
+
+		p.judgement = (struct sl_judgement){ .present = true, .probe = 32 };
+		assert_true(make_gold(t, &a, gold_pair(&a, 0), "chosen", DIM));
+		assert_true(make_gold(t, &a, gold_pair(&a, 1), "chosen", DIM));
+		out = play_one(t, &p, &a);
+		assert_int_equal(out->exemplar_count, 1);
+		assert_true(out->judgement.probe == 32);
+		assert_int_equal(sl_trial_read(t, "out", &a, &out), 1);
+		sl_trial_free(t);
+	}
+	sl_arena_release(&a);
+}
+
 static bool feed(struct sl_trial *t, void *arg)
 {
 	enum { GOLD = 14, PAIRS = 10 };
@@ -220,12 +330,17 @@ static bool feed(struct sl_trial *t, void *arg)
 
 static void test_torture(void **unused)
 {
-	struct sl_trial_case c = { .name = "retrieve", .yaml = yaml, .feed = feed, .batch_most = 10, .schedules = 5 };
+	static const char *const sets[] = { "retrieve.probes=0.5" };
+	struct sl_trial_case c = {
+		.name = "retrieve", .yaml = yaml, .sets = sets, .feed = feed, .batch_most = 10, .schedules = 5
+	};
 	size_t runs;
 
 	(void)unused;
-	assert_int_equal(sl_trial_torture(&c, &runs, stderr), 0);
-	assert_true(runs > 50);
+	for (; c.set_count < 2; c.set_count++) {
+		assert_int_equal(sl_trial_torture(&c, &runs, stderr), 0);
+		assert_true(runs > 50);
+	}
 }
 
 int main(void)
@@ -233,7 +348,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_who),     cmocka_unit_test(test_when),
 		cmocka_unit_test(test_changes), cmocka_unit_test(test_other_dimensions),
-		cmocka_unit_test(test_torture),
+		cmocka_unit_test(test_probes),  cmocka_unit_test(test_torture),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -322,19 +322,32 @@ static void pair_in(struct sl_pair *p, struct sl_score scores[2], const char *do
 	p->domain = sl_text(domain);
 }
 
-static struct sl_outcome decide(const struct sl_rule *rule, const struct sl_rule_settings *s, struct sl_pair *p,
-				const char *verdict)
+/* The verdict of the witness that `s` names, and how sure he himself is of it: which must not matter. */
+static struct sl_outcome decide_sure(const struct sl_rule *rule, const struct sl_rule_settings *s, struct sl_pair *p,
+				     const char *verdict, double confidence)
 {
-	static struct sl_vote vote = { .judge = { "nearest", 7 } };
+	struct sl_vote vote = { .judge = sl_text("one of them"), .confidence = confidence };
 	struct sl_evidence e;
 
 	p->judgement = (struct sl_judgement){ 0 };
 	if (strcmp(verdict, "not asked") != 0)
 		p->judgement = (struct sl_judgement){
-			.present = true, .asked = true, .verdict = sl_text(verdict), .votes = &vote, .vote_count = 1
+			.present = true,
+			.asked = true,
+			.verdict = sl_text(verdict),
+			.votes = &vote,
+			.vote_count = 1,
+			.panel = s->judge,
 		};
 	e = sl_evidence_of(s, p);
+	p->judgement = (struct sl_judgement){ 0 };
 	return sl_rule_decide(rule, s, &e);
+}
+
+static struct sl_outcome decide(const struct sl_rule *rule, const struct sl_rule_settings *s, struct sl_pair *p,
+				const char *verdict)
+{
+	return decide_sure(rule, s, p, verdict, NAN);
 }
 
 /* Where P comes from, and that every outcome has it, whatever the rule. */
@@ -370,6 +383,57 @@ static void test_p_label(void **unused)
 	assert_true(fabs(decide(&sl_rule_paper, &without, &p, "chosen").p_label - sl_sigmoid(0.5)) < 1e-12);
 }
 
+static double logit(double p)
+{
+	return log(p / (1 - p));
+}
+
+/* A panel of LLMs counts from the first pair on; `nearest` when he is known; a panel that is known as what it is. */
+static void test_panel(void **unused)
+{
+	struct sl_rule_settings s = usual(audited), few = usual(unaudited), none = usual(NULL);
+	const struct sl_rule_settings *const all[] = { &s, &few, &none };
+	struct sl_score scores[2];
+	struct sl_pair p;
+
+	(void)unused;
+	pair_in(&p, scores, "mute", 0.5, NAN); /* where `nearest` is known to be a coin */
+	for (size_t i = 0; i < 3; i++) {
+		struct sl_rule_settings panel = *all[i], modest = *all[i], stranger = *all[i];
+		double silent, yes, no, tie, lost;
+
+		panel.judge = stranger.judge = sl_text("llm");
+		panel.judge_accuracy = 0.8;
+		silent = decide(&sl_rule_posterior, &panel, &p, "not asked").p_label;
+		yes = decide(&sl_rule_posterior, &panel, &p, "chosen").p_label;
+		no = decide(&sl_rule_posterior, &panel, &p, "rejected").p_label;
+		tie = decide(&sl_rule_posterior, &panel, &p, "tie").p_label;
+		lost = decide(&sl_rule_posterior, &panel, &p, "undecidable").p_label;
+		assert_true(fabs(logit(yes) - logit(silent) - log(4)) < 1e-9);
+		assert_true(fabs(logit(silent) - logit(no) - log(4)) < 1e-9);
+		assert_true(fabs(tie - silent) < 1e-12 && fabs(lost - silent) < 1e-12);
+		modest.judge_accuracy = 0.8; /* is for panels */
+		assert_true(decide(&sl_rule_posterior, &modest, &p, "chosen").p_label ==
+			    decide(&sl_rule_posterior, &modest, &p, "rejected").p_label);
+		stranger.judge_accuracy = 0.5;
+		assert_true(fabs(decide(&sl_rule_posterior, &stranger, &p, "chosen").p_label - silent) < 1e-12);
+	}
+	/* the record says who was asked, whoever would be asked now */
+	pair_in(&p, scores, "clear", 0.5, NAN);
+	s.judge = sl_text("llm");
+	s.judge_accuracy = 0.99;
+	p.judgement = (struct sl_judgement){
+		.present = true, .asked = true, .verdict = sl_text("chosen"), .panel = sl_text("nearest")
+	};
+	assert_false(sl_evidence_of(&s, &p).judge_declared);
+	assert_true(fabs(sl_evidence_of(&s, &p).judge_log_odds - logit(0.85)) < 0.3);
+	p.judgement.panel = sl_text("another panel");
+	assert_true(sl_evidence_of(&s, &p).judge_declared);
+	assert_true(fabs(sl_evidence_of(&s, &p).judge_log_odds - logit(0.99)) < 1e-12);
+	p.judgement.asked = false;
+	assert_true(sl_evidence_of(&s, &p).judge_declared);
+}
+
 /* Asked iff a yes or a no leads to another action than silence; and where it was not asked, no answer, of whatever
  * kind, would have changed anything. */
 static void test_asks_iff_it_matters(void **unused)
@@ -377,13 +441,15 @@ static void test_asks_iff_it_matters(void **unused)
 	static const char *const domains[] = { "clear", "mute", "coin", "unheard of" };
 	static const char *const answers[] = { "chosen", "rejected", "tie", "both_bad", "undecidable" };
 	static const struct sl_rule *const rules[] = { &sl_rule_posterior, &sl_rule_paper, &sl_rule_pass };
+	static const char *const judges_[] = { "nearest", "llm" };
+	static const double sure[] = { NAN, 0.5, 0.7, 1 };
 	const struct sl_posterior *const posteriors[] = { audited, unaudited, NULL };
 	size_t asked = 0, unasked = 0;
 
 	(void)unused;
-	for (size_t i = 0; i < 3 * 4 * 2 * 3 * 18 * 5; i++) {
+	for (size_t i = 0; i < 2 * 3 * 4 * 2 * 3 * 18 * 5; i++) {
 		size_t at = i, domain = at % 4, flips = at / 4 % 2, keep = at / 8 % 3, gold = at / 24 % 18;
-		size_t best = at / 432 % 5, which = at / 2160 % 3;
+		size_t best = at / 432 % 5, which = at / 2160 % 3, who = at / 6480;
 
 		for (size_t r = 0; r < 3; r++) {
 			struct sl_rule_settings s = usual(posteriors[which]);
@@ -394,6 +460,8 @@ static void test_asks_iff_it_matters(void **unused)
 
 			s.flips = flips;
 			s.keep = 0.75 + 0.1 * (double)keep;
+			s.judge = sl_text(judges_[who]);
+			s.judge_accuracy = 0.6 + 0.15 * (double)(i % 3);
 			pair_in(&p, scores, domains[domain], gold == 17 ? NAN : -4 + 0.5 * (double)gold,
 				best == 4 ? NAN : -3 + 2 * (double)best);
 			asks = sl_rule_asks(rules[r], &s, &p);
@@ -402,11 +470,11 @@ static void test_asks_iff_it_matters(void **unused)
 				  decide(rules[r], &s, &p, "rejected").action != without;
 			assert_int_equal(asks, matters);
 			for (size_t k = 0; !asks && k < sizeof answers / sizeof answers[0]; k++)
-				if (decide(rules[r], &s, &p, answers[k]).action != without)
+				if (decide_sure(rules[r], &s, &p, answers[k], sure[i % 4]).action != without)
 					fail_msg(
 						"%s, %s, gold %zu, best %zu, flips %zu: not asked, but '%s' changes it",
 						rules[r]->name, domains[domain], gold, best, flips, answers[k]);
-			if (asks && rules[r] == &sl_rule_posterior && posteriors[which] && gold != 17)
+			if (asks && rules[r] == &sl_rule_posterior && posteriors[which] && gold != 17 && who == 0)
 				assert_string_equal(domains[domain], "clear"); /* only there he is worth asking */
 			asked += asks;
 			unasked += !asks;
@@ -535,11 +603,17 @@ static void test_reverse(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_truth_table), cmocka_unit_test(test_without_gold),
-		cmocka_unit_test(test_reasons),     cmocka_unit_test(test_evidence),
-		cmocka_unit_test(test_asking),      cmocka_unit_test(test_posterior),
-		cmocka_unit_test(test_p_label),     cmocka_unit_test(test_asks_iff_it_matters),
-		cmocka_unit_test(test_ways),        cmocka_unit_test(test_reverse),
+		cmocka_unit_test(test_truth_table),
+		cmocka_unit_test(test_without_gold),
+		cmocka_unit_test(test_reasons),
+		cmocka_unit_test(test_evidence),
+		cmocka_unit_test(test_asking),
+		cmocka_unit_test(test_posterior),
+		cmocka_unit_test(test_p_label),
+		cmocka_unit_test(test_panel),
+		cmocka_unit_test(test_asks_iff_it_matters),
+		cmocka_unit_test(test_ways),
+		cmocka_unit_test(test_reverse),
 	};
 
 	return cmocka_run_group_tests(tests, open_posteriors, close_posteriors);
