@@ -28,6 +28,7 @@ static void print(const json_t *status, int by)
 	fwrite(steps.data, 1, steps.size, stdout);
 	sl_buf_release(&steps);
 	sl_status_stream(status, stdout);
+	sl_status_outside(status, stdout);
 	printf("\n");
 	sl_status_topics(status, stdout);
 	if (json_array_size(json_object_get(status, "models"))) {

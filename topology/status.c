@@ -8,6 +8,7 @@
 #include "engine.h"
 
 #include "keys.h"
+#include "status_calls.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -122,7 +123,7 @@ static bool step_progress(struct sl_runtime *rt, const struct sl_step *def, json
 	int64_t in = 0, lag = 0, flight = 0;
 	json_t *partitions = json_array();
 	char wait[256], shown[256] = "";
-	const char *state = "off";
+	const char *state = "off", *held = NULL;
 
 	json_object_set_new(to, "partitions", partitions);
 	for (int32_t i = 0; i < rt->topology->topics[def->from].partitions; i++) {
@@ -146,8 +147,10 @@ static bool step_progress(struct sl_runtime *rt, const struct sl_step *def, json
 			continue;
 		flight += (int64_t)sl_calls_in_flight(u->calls);
 		state = rt->stream->state(u, wait);
-		if (wait[0])
+		if (wait[0]) {
 			memcpy(shown, wait, sizeof shown);
+			held = strcmp(state, "no_budget") == 0 ? state : "waiting";
+		}
 	}
 	sl_unlock(&rt->commit_lock);
 	/* offsets on Kafka count control records too */
@@ -156,7 +159,7 @@ static bool step_progress(struct sl_runtime *rt, const struct sl_step *def, json
 	json_object_set_new(to, "in", json_integer(in));
 	json_object_set_new(to, "lag", json_integer(lag));
 	json_object_set_new(to, "in_flight", json_integer(flight));
-	json_object_set_new(to, "state", json_string(shown[0] ? "waiting" : state));
+	json_object_set_new(to, "state", json_string(held ? held : state));
 	if (shown[0])
 		json_object_set_new(to, "wait", json_string(shown));
 	return true;
@@ -239,6 +242,7 @@ static json_t *step_json(struct sl_runtime *rt, size_t step, struct sl_error *e)
 		json_object_set_new(to, "host", json_string(rt->topology->steps[def->host].name));
 	}
 	step_cpu(rt, def, to);
+	sl_status_calls(rt, def, to);
 	json_decref(ports);
 	return to;
 }
@@ -369,6 +373,8 @@ static json_t *status(struct sl_runtime *rt, struct sl_error *e)
 	if (!topics)
 		goto failed;
 	json_object_set_new(root, "topics", topics);
+	if (rt->topology->endpoint_count)
+		json_object_set_new(root, "endpoints", sl_status_endpoints(rt));
 	json_object_set_new(root, "models", models_json(rt));
 	json_object_set_new(root, "ingest", ingest_json(rt, e));
 	json_object_set_new(root, "process", process_json(rt));
@@ -580,6 +586,7 @@ bool sl_runtime_metrics(struct sl_runtime *rt, struct sl_buf *b, struct sl_error
 	step_metric(b, steps, "sluice_step_lag_records", "gauge", "Records a step has still to read.", "lag");
 	step_metric(b, steps, "sluice_step_calls_in_flight", "gauge", "Calls to the outside that are open.",
 		    "in_flight");
+	sl_metrics_calls(rt, b);
 	cpu_metrics(rt, b, steps);
 	lag_metric(rt, b, steps);
 	head(b, "sluice_topic_records_total", "counter", "Records ever committed to a topic.");

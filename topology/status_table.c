@@ -232,6 +232,70 @@ void sl_status_stream(const json_t *status, FILE *to)
 			sl_status_count(restore, "tasks"), sl_status_count(restore, "left"));
 }
 
+/* -- the outside ---------------------------------------------------------------------------- */
+
+static double dollars(const json_t *of, const char *name)
+{
+	return json_number_value(json_object_get(of, name));
+}
+
+/* "$0.910000 spent of $1, $0.02 reserved" */
+static void purse(const json_t *of, FILE *to)
+{
+	fprintf(to, "$%.6g spent", dollars(of, "spent"));
+	if (json_object_get(of, "budget"))
+		fprintf(to, " of $%.6g", dollars(of, "budget"));
+	if (json_object_get(of, "budget_per_day"))
+		fprintf(to, ", $%.6g of today's $%.6g", dollars(of, "spent_today"), dollars(of, "budget_per_day"));
+	if (dollars(of, "reserved") > 0)
+		fprintf(to, ", $%.6g reserved", dollars(of, "reserved"));
+}
+
+static void calls_line(const json_t *step, FILE *to)
+{
+	static const struct {
+		const char *name, *text;
+	} rare[] = { { "repeated", "asked again after a death" },
+		     { "unknown", "attempts of unknown fate" },
+		     { "malformed", "replies that were no answer" },
+		     { "overshot", "dearer than expected" } };
+	const json_t *calls = json_object_get(step, "calls");
+
+	fprintf(to, "%-9s %" PRId64 " questions, %" PRId64 " sent, %" PRId64 " from the memo ($%.6g saved); ",
+		sl_status_text(step, "name"), sl_status_count(calls, "asked"), sl_status_count(calls, "sent"),
+		sl_status_count(calls, "hits"), dollars(calls, "saved"));
+	purse(calls, to);
+	for (size_t i = 0; i < sizeof rare / sizeof *rare; i++)
+		if (sl_status_count(calls, rare[i].name))
+			fprintf(to, "; %" PRId64 " %s", sl_status_count(calls, rare[i].name), rare[i].text);
+	fprintf(to, "; memo: %" PRId64 " answers, %" PRId64 " bytes\n", sl_status_count(calls, "answers"),
+		sl_status_count(calls, "bytes"));
+}
+
+void sl_status_outside(const json_t *status, FILE *to)
+{
+	const json_t *step, *e;
+	size_t i;
+
+	if (json_array_size(json_object_get(status, "endpoints")) == 0)
+		return;
+	fprintf(to, "\n%-12s %-13s %9s %9s  %s\n", "endpoint", "state", "in flight", "waiting", "model, money");
+	json_array_foreach(json_object_get(status, "endpoints"), i, e)
+	{
+		fprintf(to, "%-12s %-13s %9" PRId64 " %9" PRId64 "  %s; ", sl_status_text(e, "name"),
+			sl_status_text(e, "state"), sl_status_count(e, "in_flight"), sl_status_count(e, "waiting"),
+			*sl_status_text(e, "model") ? sl_status_text(e, "model") : "no model");
+		purse(e, to);
+		if (*sl_status_text(e, "why")) {
+			fprintf(to, "; ");
+			sl_print_clean(to, sl_text(sl_status_text(e, "why")), 200);
+		}
+		fprintf(to, "\n");
+	}
+	json_array_foreach(json_object_get(status, "steps"), i, step) if (json_object_get(step, "calls"))
+		calls_line(step, to);
+}
+
 static void accuracy(const json_t *evaluation, const char *split, FILE *to)
 {
 	const json_t *a = json_object_get(evaluation, "accuracy");

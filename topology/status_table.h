@@ -25,6 +25,8 @@ void sl_status_funnel(const json_t *status, int by, FILE *to);
 void sl_status_topics(const json_t *status, FILE *to);
 /* On Kafka: the brokers, this process's part, and the lag of every partition that has one. */
 void sl_status_stream(const json_t *status, FILE *to);
+/* What was asked outside and what it has cost, by step; the endpoints. Nothing without any; else after a blank line. */
+void sl_status_outside(const json_t *status, FILE *to);
 void sl_status_models(const json_t *models, FILE *to);
 /* By domain what gold says of the witnesses, and what is expected of the curated pairs: what the model `posterior` was
  * announced with (trainer/posterior_report.c). Nothing without one; else a blank line goes before it, and true is

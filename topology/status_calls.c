@@ -1,0 +1,272 @@
+/* status_calls.c -- see status_calls.h. Of what other processes have, nothing is known here. */
+#include "status_calls.h"
+
+#include "endpoint/stats.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+/* Everything about the calls of a step; purses of its endpoints, and its own as the last. */
+struct sums {
+	struct sl_calls_stats stats;
+	struct sl_purse *purses;
+	size_t count;
+};
+
+static void add_stats(struct sl_calls_stats *to, const struct sl_calls_stats *s)
+{
+	to->asked += s->asked;
+	to->hits += s->hits;
+	to->saved += s->saved;
+	to->sent += s->sent;
+	to->malformed += s->malformed;
+	to->evicted += s->evicted;
+	to->counts.repeated += s->counts.repeated;
+	to->counts.unknown += s->counts.unknown;
+	to->counts.overshot += s->counts.overshot;
+	to->counts.overshot_micro += s->counts.overshot_micro;
+	to->counts.answers += s->counts.answers;
+	to->counts.bytes += s->counts.bytes;
+	to->counts.lost += s->counts.lost;
+}
+
+/* `step` NULL: of all. */
+static void sum_up(struct sl_runtime *rt, const struct sl_step *step, struct sums *to)
+{
+	int64_t today = sl_wall_ms() / SL_DAY_MS;
+	struct sl_purse *purses;
+
+	*to = (struct sums){ .count = rt->topology->endpoint_count + 1 };
+	to->purses = sl_calloc(to->count, sizeof *to->purses);
+	purses = sl_calloc(to->count, sizeof *purses);
+	sl_lock(&rt->commit_lock);
+	for (size_t i = 0; i < rt->unit_count; i++) {
+		struct sl_calls_stats stats;
+
+		if (step && rt->units[i]->tasks[0].step != step)
+			continue;
+		sl_calls_stats(rt->units[i]->calls, &stats, purses);
+		add_stats(&to->stats, &stats);
+		for (size_t k = 0; k < to->count; k++) {
+			sl_purse_day(&purses[k], today);
+			to->purses[k].spent += purses[k].spent;
+			to->purses[k].spent_day += purses[k].spent_day;
+			to->purses[k].held += purses[k].held;
+		}
+	}
+	sl_unlock(&rt->commit_lock);
+	free(purses);
+}
+
+/* -- JSON ---------------------------------------------------------------------------------- */
+
+static void put_count(json_t *to, const char *name, int64_t n)
+{
+	json_object_set_new(to, name, json_integer(n));
+}
+
+static void put_dollars(json_t *to, const char *name, int64_t micro_dollars)
+{
+	json_object_set_new(to, name, json_real((double)micro_dollars / 1e6));
+}
+
+static void put_purse(json_t *to, const struct sl_purse *p, double budget, double budget_per_day)
+{
+	put_dollars(to, "spent", p->spent);
+	put_dollars(to, "reserved", p->held);
+	if (budget >= 0)
+		json_object_set_new(to, "budget", json_real(budget));
+	if (budget_per_day >= 0) {
+		json_object_set_new(to, "budget_per_day", json_real(budget_per_day));
+		put_dollars(to, "spent_today", p->spent_day);
+	}
+}
+
+void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *to)
+{
+	json_t *calls, *list;
+	struct sums s;
+
+	if (!step->op->ask)
+		return;
+	sum_up(rt, step, &s);
+	calls = json_object();
+	list = json_array();
+	put_count(calls, "asked", s.stats.asked);
+	put_count(calls, "hits", s.stats.hits);
+	put_dollars(calls, "saved", s.stats.saved);
+	put_count(calls, "sent", s.stats.sent);
+	put_count(calls, "malformed", s.stats.malformed);
+	put_count(calls, "evicted", s.stats.evicted);
+	put_count(calls, "repeated", s.stats.counts.repeated);
+	put_count(calls, "unknown", s.stats.counts.unknown);
+	put_count(calls, "lost", s.stats.counts.lost);
+	put_count(calls, "overshot", s.stats.counts.overshot);
+	put_dollars(calls, "overshot_dollars", s.stats.counts.overshot_micro);
+	put_count(calls, "answers", s.stats.counts.answers);
+	put_count(calls, "bytes", s.stats.counts.bytes);
+	put_purse(calls, &s.purses[s.count - 1], step->budget, step->budget_per_day);
+	for (size_t i = 0; i + 1 < s.count; i++) {
+		json_t *e;
+
+		if (s.purses[i].spent == 0 && s.purses[i].held == 0)
+			continue;
+		e = json_object();
+		json_object_set_new(e, "name", json_string(rt->topology->endpoints[i].name));
+		put_dollars(e, "spent", s.purses[i].spent);
+		put_dollars(e, "reserved", s.purses[i].held);
+		json_array_append_new(list, e);
+	}
+	json_object_set_new(calls, "endpoints", list);
+	json_object_set_new(to, "calls", calls);
+	free(s.purses);
+}
+
+json_t *sl_status_endpoints(struct sl_runtime *rt)
+{
+	json_t *list = json_array();
+	struct sums s;
+
+	sum_up(rt, NULL, &s);
+	for (size_t i = 0; i < rt->topology->endpoint_count; i++) {
+		const struct sl_endpoint_def *d = &rt->topology->endpoints[i];
+		struct sl_endpoint *endpoint = rt->endpoints[i];
+		json_t *e = json_object(), *said = NULL;
+		struct sl_buf text = { 0 };
+
+		json_object_set_new(e, "name", json_string(d->name));
+		json_object_set_new(e, "model", json_string(d->model ? d->model : ""));
+		if (endpoint && endpoint->ops->describe) {
+			sl_buf_add_byte(&text, '{');
+			endpoint->ops->describe(endpoint, &text);
+			sl_buf_add_byte(&text, '}');
+			said = json_loadb((const char *)text.data, text.size, 0, NULL);
+		}
+		if (said)
+			json_object_update(e, said);
+		put_purse(e, &s.purses[i], d->budget, d->budget_per_day);
+		json_array_append_new(list, e);
+		json_decref(said);
+		sl_buf_release(&text);
+	}
+	free(s.purses);
+	return list;
+}
+
+/* -- Prometheus ------------------------------------------------------------------------------ */
+
+static void head(struct sl_buf *b, const char *name, const char *type, const char *help)
+{
+	sl_buf_print(b, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+static double dollars(int64_t micro_dollars)
+{
+	return (double)micro_dollars / 1e6;
+}
+
+static void per_step(struct sl_runtime *rt, struct sl_buf *b)
+{
+	static const struct {
+		const char *name, *type, *help;
+		size_t offset;
+		bool money;
+	} lines[] = {
+		{ "sluice_calls_sent_total", "counter", "Calls handed to an endpoint since the start.",
+		  offsetof(struct sl_calls_stats, sent), false },
+		{ "sluice_calls_malformed_total", "counter",
+		  "Replies with status 200 that were no JSON answer, since the start: used once, not kept.",
+		  offsetof(struct sl_calls_stats, malformed), false },
+		{ "sluice_calls_repeated_total", "counter",
+		  "Calls asked again because a death left their fate unknown, of all time.",
+		  offsetof(struct sl_calls_stats, counts.repeated), false },
+		{ "sluice_calls_unknown_total", "counter",
+		  "Attempts without a whole answer that may have been paid, of all time.",
+		  offsetof(struct sl_calls_stats, counts.unknown), false },
+		{ "sluice_calls_overshot_total", "counter",
+		  "Calls that cost more than the most they were expected to, of all time.",
+		  offsetof(struct sl_calls_stats, counts.overshot), false },
+		{ "sluice_memo_hits_total", "counter", "Questions answered from the memo since the start.",
+		  offsetof(struct sl_calls_stats, hits), false },
+		{ "sluice_memo_saved_dollars_total", "counter", "What these answers cost when they were asked first.",
+		  offsetof(struct sl_calls_stats, saved), true },
+		{ "sluice_memo_answers", "gauge", "Answers kept.", offsetof(struct sl_calls_stats, counts.answers),
+		  false },
+		{ "sluice_memo_size_bytes", "gauge", "Bytes of answers kept.",
+		  offsetof(struct sl_calls_stats, counts.bytes), false },
+		{ "sluice_memo_evicted_total", "counter", "Answers let go since the start: too many, or too old.",
+		  offsetof(struct sl_calls_stats, evicted), false },
+	};
+
+	for (size_t k = 0; k < sizeof lines / sizeof *lines; k++) {
+		head(b, lines[k].name, lines[k].type, lines[k].help);
+		for (size_t i = 0; i < rt->topology->step_count; i++) {
+			const struct sl_step *step = &rt->topology->steps[i];
+			struct sums s;
+			int64_t n;
+
+			if (!step->op->ask)
+				continue;
+			sum_up(rt, step, &s);
+			memcpy(&n, (const char *)&s.stats + lines[k].offset, sizeof n);
+			sl_buf_print(b, "%s{step=\"%s\"} ", lines[k].name, step->name);
+			if (lines[k].money)
+				sl_buf_print(b, "%.6f\n", dollars(n));
+			else
+				sl_buf_print(b, "%" PRId64 "\n", n);
+			free(s.purses);
+		}
+	}
+}
+
+static void money(struct sl_runtime *rt, struct sl_buf *b, bool held)
+{
+	const char *name = held ? "sluice_reserved_dollars" : "sluice_spent_dollars_total";
+
+	if (held)
+		head(b, name, "gauge", "Held back for calls that are under way.");
+	else
+		head(b, name, "counter", "What calls have cost, of all time.");
+	for (size_t i = 0; i < rt->topology->step_count; i++) {
+		const struct sl_step *step = &rt->topology->steps[i];
+		struct sums s;
+
+		if (!step->op->ask)
+			continue;
+		sum_up(rt, step, &s);
+		for (size_t k = 0; k + 1 < s.count; k++)
+			sl_buf_print(b, "%s{step=\"%s\",endpoint=\"%s\"} %.6f\n", name, step->name,
+				     rt->topology->endpoints[k].name,
+				     dollars(held ? s.purses[k].held : s.purses[k].spent));
+		free(s.purses);
+	}
+}
+
+static void budget(struct sl_buf *b, const char *kind, const char *name, double total, double per_day)
+{
+	if (total >= 0)
+		sl_buf_print(b, "sluice_budget_dollars{%s=\"%s\",per=\"all\"} %.6f\n", kind, name, total);
+	if (per_day >= 0)
+		sl_buf_print(b, "sluice_budget_dollars{%s=\"%s\",per=\"day\"} %.6f\n", kind, name, per_day);
+}
+
+void sl_metrics_calls(struct sl_runtime *rt, struct sl_buf *b)
+{
+	const struct sl_topology *t = rt->topology;
+
+	if (t->endpoint_count == 0)
+		return;
+	per_step(rt, b);
+	money(rt, b, false);
+	money(rt, b, true);
+	head(b, "sluice_budget_dollars", "gauge", "Most that may be spent, in all or per day of UTC.");
+	for (size_t i = 0; i < t->endpoint_count; i++)
+		budget(b, "endpoint", t->endpoints[i].name, t->endpoints[i].budget, t->endpoints[i].budget_per_day);
+	for (size_t i = 0; i < t->step_count; i++)
+		if (t->steps[i].op->ask)
+			budget(b, "step", t->steps[i].name, t->steps[i].budget, t->steps[i].budget_per_day);
+	sl_endpoint_metrics_help(b);
+	for (size_t i = 0; i < t->endpoint_count; i++)
+		if (rt->endpoints[i] && rt->endpoints[i]->ops->metrics)
+			rt->endpoints[i]->ops->metrics(rt->endpoints[i], b);
+}

@@ -1,0 +1,21 @@
+/* status_calls.h -- what was asked outside and what it has cost, for status.c: private to the runtime. */
+#ifndef SL_STATUS_CALLS_H
+#define SL_STATUS_CALLS_H
+
+#include "engine.h"
+
+#include <jansson.h>
+
+/* Of a step that asks, over the units that are here:
+ *     "calls": {"asked","hits","saved","sent","malformed","evicted",            since the units were opened
+ *               "repeated","unknown","lost","overshot","overshot_dollars",     of all time
+ *               "answers","bytes",                                                 in the memo
+ *               "spent","reserved","budget","budget_per_day","spent_today","endpoints":[{"name","spent","reserved"}]}
+ * Money in dollars; budgets only where there are some. */
+void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *to);
+/* [{"name","model","spent","reserved","budget","budget_per_day", and what the endpoint says of itself}] */
+json_t *sl_status_endpoints(struct sl_runtime *rt);
+/* The same of all steps and endpoints, as Prometheus text. */
+void sl_metrics_calls(struct sl_runtime *rt, struct sl_buf *to);
+
+#endif
