@@ -302,6 +302,109 @@ static void a_store_that_fails(void **state)
 	sl_calls_end(f->calls, f->window, false);
 }
 
+/* A page of a proxy, half an answer, an error with status 200: used once, and asked for again. */
+static void what_is_no_answer(void **state)
+{
+	static const char *const replies[] = { "<html>", "{\"choices\":[", "{\"error\":{\"code\":1}}", "" };
+	struct fixture *f = *state;
+	struct sl_calls_stats stats;
+	struct sl_purse purses[2];
+
+	for (size_t i = 0; i < sizeof replies / sizeof *replies; i++) {
+		assert_int_equal(ask(f, "a"), 0);
+		assert_int_equal(f->line.sent, i + 1);
+		settle_last(&f->line, 200, replies[i]);
+		assert_int_equal(settle(f), 0);
+		assert_int_equal(sl_calls_answer(f->window, 0).status, 200);
+		assert_true(sl_bytes_equal(sl_calls_answer(f->window, 0).body, sl_text(replies[i])));
+		sl_calls_end(f->calls, f->window, i % 2);
+	}
+	sl_calls_stats(f->calls, &stats, purses);
+	assert_int_equal(stats.malformed, 4);
+	assert_int_equal(stats.counts.answers, 0);
+}
+
+/* A batch that is asked about before its turn: what came is there, what was not sent is asked again. */
+static void before_its_turn(void **state)
+{
+	struct fixture *f = *state;
+	struct sl_window *ahead = sl_window_new();
+	struct sl_call call = { .endpoint = "x", .body = sl_text("b"), .or_not = true };
+	struct sl_error e = { 0 };
+	uint32_t number;
+
+	ask(f, "a");
+	assert_true(sl_calls_ask(f->calls, ahead, 0, true, &call, &number, &e));
+	call.body = sl_text("c");
+	assert_true(sl_calls_ask(f->calls, ahead, 0, true, &call, &number, &e));
+	assert_int_equal(number, 1);
+	call.body = sl_text("a"); /* of both */
+	assert_true(sl_calls_ask(f->calls, ahead, 0, true, &call, &number, &e));
+	assert_int_equal(number, 2);
+	assert_true(sl_calls_admit(f->calls, f->window, &e));
+	assert_int_equal(f->line.sent, 3);
+	settle_last(&f->line, SL_AWAY, "");
+	settle_last(&f->line, 200, "[\"b\"]");
+	assert_int_equal(settle(f), 1);
+	assert_int_equal(sl_calls_open(ahead), 1);
+	settle_last(&f->line, 200, "[\"a\"]");
+	assert_int_equal(settle(f), 0);
+	sl_calls_end(f->calls, f->window, false);
+	sl_calls_turn(ahead);
+	assert_int_equal(sl_calls_asked(ahead), 0);
+	call.body = sl_text("c"); /* numbers are given out anew */
+	assert_true(sl_calls_ask(f->calls, ahead, 0, true, &call, &number, &e));
+	assert_int_equal(number, 0);
+	call.body = sl_text("a");
+	assert_true(sl_calls_ask(f->calls, ahead, 0, true, &call, &number, &e));
+	assert_true(sl_bytes_equal(sl_calls_answer(ahead, number).body, sl_text("[\"a\"]")));
+	assert_true(sl_calls_admit(f->calls, ahead, &e));
+	assert_int_equal(f->line.sent, 4); /* c alone, which was not asked */
+	settle_last(&f->line, 200, "[\"c\"]");
+	assert_true(sl_calls_settle(f->calls, &e));
+	assert_true(sl_bytes_equal(sl_calls_answer(ahead, 0).body, sl_text("[\"c\"]")));
+	sl_calls_end(f->calls, ahead, false);
+	sl_window_free(ahead);
+}
+
+/* At a stop the endpoint gives back what it did not send; that is no answer to who waits. */
+static void drained(void **state)
+{
+	struct fixture *f = *state;
+	struct sl_error e = { 0 };
+
+	ask(f, "a");
+	ask(f, "b");
+	settle_last(&f->line, SL_AWAY, "");
+	assert_int_equal(settle(f), 2);
+	assert_int_equal(sl_calls_in_flight(f->calls), 1);
+	assert_true(sl_calls_admit(f->calls, f->window, &e));
+	assert_int_equal(f->line.sent, 2); /* nothing more is sent */
+	settle_last(&f->line, 200, "{}");
+	assert_int_equal(settle(f), 1);
+}
+
+/* Thousands of questions: found by their hash, and none twice. */
+static void many(void **state)
+{
+	struct fixture *f = *state;
+	struct sl_error e = { 0 };
+
+	for (int turn = 0; turn < 2; turn++) {
+		for (uint32_t i = 0; i < 20000; i++) {
+			uint8_t body[4];
+			struct sl_call call = { .endpoint = "x", .body = { body, 4 } };
+			uint32_t number;
+
+			sl_put_le32(body, i);
+			assert_true(sl_calls_ask(f->calls, f->window, 0, true, &call, &number, &e));
+			assert_int_equal(number, i);
+		}
+	}
+	assert_int_equal(sl_calls_asked(f->window), 20000);
+	assert_int_equal(sl_calls_open(f->window), 20000);
+}
+
 /* -- rounds, through the runtime ------------------------------------------------------------------ */
 
 static struct sl_endpoint *oracle(void *arg, const struct sl_endpoint_def *def)
@@ -329,11 +432,13 @@ static bool feed(struct sl_trial *t, void *arg)
 static void eight_rounds(void **state)
 {
 	static const char *const sets[] = { "curious.rounds=9" };
-	struct sl_trial_case c = { .yaml = "topology: t\nendpoints: { oracle: { url: \"http://scripted/v1\" } }\nsteps:\n"
-					   "  - { name: curious, from: pairs.raw, to: { out: out } }\n",
-				   .feed = feed,
-				   .endpoint = oracle,
-				   .world = world };
+	struct sl_trial_case c = {
+		.yaml = "topology: t\nendpoints: { oracle: { url: \"http://scripted/v1\" } }\nsteps:\n"
+			"  - { name: curious, from: pairs.raw, to: { out: out } }\n",
+		.feed = feed,
+		.endpoint = oracle,
+		.world = world
+	};
 
 	(void)state;
 	for (size_t n = 0; n < 2; n++) {
@@ -361,8 +466,16 @@ static void eight_rounds(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(numbers_and_answers),   TEST(paid_once),          TEST(a_replay_finds_what_is_on_its_way),
-		TEST(process_sends_nothing), TEST(a_store_that_fails), cmocka_unit_test(eight_rounds),
+		TEST(numbers_and_answers),
+		TEST(paid_once),
+		TEST(a_replay_finds_what_is_on_its_way),
+		TEST(process_sends_nothing),
+		TEST(a_store_that_fails),
+		TEST(what_is_no_answer),
+		TEST(before_its_turn),
+		TEST(drained),
+		TEST(many),
+		cmocka_unit_test(eight_rounds),
 	};
 
 	sl_log_level_set(SL_LOG_STOP);
