@@ -87,7 +87,7 @@ void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *
 	json_t *calls, *list;
 	struct sums s;
 
-	if (!step->op->ask)
+	if (!sl_step_asks(step))
 		return;
 	sum_up(rt, step, &s);
 	calls = json_object();
@@ -205,7 +205,7 @@ static void per_step(struct sl_runtime *rt, struct sl_buf *b)
 			struct sums s;
 			int64_t n;
 
-			if (!step->op->ask)
+			if (!sl_step_asks(step))
 				continue;
 			sum_up(rt, step, &s);
 			memcpy(&n, (const char *)&s.stats + lines[k].offset, sizeof n);
@@ -231,7 +231,7 @@ static void money(struct sl_runtime *rt, struct sl_buf *b, bool held)
 		const struct sl_step *step = &rt->topology->steps[i];
 		struct sums s;
 
-		if (!step->op->ask)
+		if (!sl_step_asks(step))
 			continue;
 		sum_up(rt, step, &s);
 		for (size_t k = 0; k + 1 < s.count; k++)
@@ -263,7 +263,7 @@ void sl_metrics_calls(struct sl_runtime *rt, struct sl_buf *b)
 	for (size_t i = 0; i < t->endpoint_count; i++)
 		budget(b, "endpoint", t->endpoints[i].name, t->endpoints[i].budget, t->endpoints[i].budget_per_day);
 	for (size_t i = 0; i < t->step_count; i++)
-		if (t->steps[i].op->ask)
+		if (sl_step_asks(&t->steps[i]))
 			budget(b, "step", t->steps[i].name, t->steps[i].budget, t->steps[i].budget_per_day);
 	sl_endpoint_metrics_help(b);
 	for (size_t i = 0; i < t->endpoint_count; i++)

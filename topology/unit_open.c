@@ -74,7 +74,7 @@ void sl_unit_payers(const struct sl_runtime *rt, const struct sl_step *step, str
 
 		payers[i] = (struct sl_payer){ .name = d->name,
 					       .model = d->model ? d->model : "",
-					       .endpoint = step->op->ask ? rt->endpoints[i] : NULL,
+					       .endpoint = sl_step_asks(step) ? rt->endpoints[i] : NULL,
 					       .price = d->price,
 					       .retries = d->retries,
 					       .share = sl_budget_share(d->budget, tasks),
@@ -195,7 +195,7 @@ struct sl_unit *sl_unit_new(struct sl_runtime *rt, const struct sl_step *host, i
 		t->self = sl_calloc(1, t->step->op->self_size ? t->step->op->self_size : 1);
 		t->table_versions = sl_calloc(tables + 1, sizeof *t->table_versions);
 	}
-	u->lot_count = 1 + (u->tasks[0].step->op->ask ? (size_t)u->tasks[0].step->ahead : 0);
+	u->lot_count = 1 + (sl_step_asks(u->tasks[0].step) ? (size_t)u->tasks[0].step->ahead : 0);
 	u->lots = sl_calloc(u->lot_count, sizeof *u->lots);
 	u->now = u->lots;
 	sl_lot_ready(u);

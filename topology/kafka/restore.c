@@ -67,7 +67,7 @@ struct sl_restore {
 
 bool sl_restore_has_memo(const struct sl_step *step)
 {
-	return step->op->ask != NULL; /* steps that ask are never inlined */
+	return sl_step_asks(step); /* steps that ask are never inlined */
 }
 
 /* -- keys and marks ----------------------------------------------------------------------- */
