@@ -73,7 +73,7 @@ static bool is_blank(struct sl_bytes text)
 static struct sl_bytes without_thinking(struct sl_bytes text)
 {
 	static const char open[] = "<think>", close[] = "</think>";
-	const char *s = text.data, *end = s + text.size, *at = s;
+	const char *at = text.data ? text.data : "", *end = at + text.size;
 
 	while (at < end && isspace((unsigned char)*at))
 		at++;
@@ -265,7 +265,7 @@ static bool begins_object(const char *at, const char *end)
 
 json_t *sl_chat_object(struct sl_bytes text, const char **why)
 {
-	const char *at = text.data, *end = at + text.size;
+	const char *at = text.data ? text.data : "", *end = at + text.size;
 	json_t *found = NULL;
 
 	*why = "there is no JSON object";
