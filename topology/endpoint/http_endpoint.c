@@ -11,6 +11,7 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 #include <unistd.h>
 
 #define CONNECTING_MAX 64 /* at once: a server's backlog is short, and every name takes a thread to look up */
@@ -49,7 +50,7 @@ struct endpoint {
 	uint64_t turns;
 	bool draining;
 	char **urls;
-	bool *loopback;
+	bool *loopback, *pipewait;    /* per replica */
 	struct curl_slist **headers;  /* per key */
 	struct sl_http_attempt *idle; /* to be used again */
 	struct sl_buf url;
@@ -177,7 +178,6 @@ static void options(struct endpoint *p, struct sl_http_attempt *a)
 	else if (d->http && strcmp(d->http, "2") == 0)
 		version = CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
 	curl_easy_setopt(a->easy, CURLOPT_HTTP_VERSION, version);
-	curl_easy_setopt(a->easy, CURLOPT_PIPEWAIT, 1L);
 	curl_easy_setopt(a->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)d->connect_timeout_ms);
 	curl_easy_setopt(a->easy, CURLOPT_TIMEOUT_MS, (long)d->timeout_ms);
 	if (d->ca && d->ca[0])
@@ -198,6 +198,7 @@ static void send_now(struct endpoint *p, struct call *c, int64_t now_ms)
 	sl_buf_print(&p->url, "%s%s", p->urls[c->path.replica], c->out->path);
 	curl_easy_setopt(a->easy, CURLOPT_URL, sl_buf_text(&p->url));
 	curl_easy_setopt(a->easy, CURLOPT_PROXY, p->loopback[c->path.replica] ? "" : NULL);
+	curl_easy_setopt(a->easy, CURLOPT_PIPEWAIT, p->pipewait[c->path.replica] ? 1L : 0L);
 	curl_easy_setopt(a->easy, CURLOPT_HTTPHEADER, p->headers[c->path.key]);
 	curl_easy_setopt(a->easy, CURLOPT_POST, 1L);
 	curl_easy_setopt(a->easy, CURLOPT_POSTFIELDS, c->out->body.size ? c->out->body.data : "");
@@ -550,6 +551,7 @@ static void free_endpoint(struct sl_endpoint *e)
 		curl_slist_free_all(p->headers[i]);
 	free(p->urls);
 	free(p->loopback);
+	free(p->pipewait);
 	free(p->headers);
 	free(p->route.replicas);
 	free(p->route.keys);
@@ -574,6 +576,15 @@ static bool is_loopback(const char *url)
 	curl_free(host);
 	curl_url_cleanup(u);
 	return is;
+}
+
+/* Whether a call should wait for a connection that is being made, because many may share it. Not where only the
+ * first answer would tell: then all would wait for that. */
+static bool may_share(const char *url, const char *http)
+{
+	if (http && strcmp(http, "1.1") == 0)
+		return false;
+	return strncasecmp(url, "https:", 6) == 0 || (http && strcmp(http, "2") == 0);
 }
 
 static void header(struct curl_slist **list, const char *name, const char *value)
@@ -632,6 +643,7 @@ struct sl_endpoint *sl_http_endpoint_new(struct sl_http_loop *loop, const struct
 	p->random = (uint64_t)sl_monotonic_ns() ^ (uint64_t)getpid() << 40;
 	p->urls = sl_calloc(d->urls.count, sizeof(char *));
 	p->loopback = sl_calloc(d->urls.count, sizeof *p->loopback);
+	p->pipewait = sl_calloc(d->urls.count, sizeof *p->pipewait);
 	p->headers = sl_calloc(keys, sizeof(struct curl_slist *));
 	for (size_t i = 0; i < d->urls.count; i++) {
 		size_t size = strlen(d->urls.at[i]);
@@ -640,6 +652,7 @@ struct sl_endpoint *sl_http_endpoint_new(struct sl_http_loop *loop, const struct
 		while (size && p->urls[i][size - 1] == '/')
 			p->urls[i][--size] = 0;
 		p->loopback[i] = is_loopback(p->urls[i]);
+		p->pipewait[i] = may_share(p->urls[i], d->http);
 	}
 	for (size_t i = 0; i < keys; i++)
 		p->headers[i] = headers_of(d, d->keys.count ? d->keys.at[i] : NULL);
