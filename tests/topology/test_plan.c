@@ -176,6 +176,58 @@ static void test_skywork(void **state)
 	sl_topology_free(ours);
 }
 
+static const char *setting_of(const struct sl_topology *t, const char *step, const char *name)
+{
+	const struct sl_step *s = &t->steps[sl_topology_step(t, step)];
+
+	for (size_t i = 0; i < s->setting_count; i++)
+		if (strcmp(s->settings[i].name, name) == 0)
+			return s->settings[i].value;
+	fail_msg("step '%s' has no option '%s'", step, name);
+	return NULL;
+}
+
+/* The example with judges: addresses and keys from the environment, prices for every budget, and who follows whom. */
+static void test_judged(void **state)
+{
+	static const char *const sets[] = { "annotate.panel=jury", "annotate.without_judge=defer" };
+	struct sl_error e = { 0 };
+	struct sl_topology *t;
+	struct sl_buf plan = { 0 };
+
+	(void)state;
+	unsetenv("JUDGE_URL");
+	assert_null(sl_topology_load("topology/judged.yaml", NULL, 0, &e));
+	assert_non_null(strstr(e.text, "JUDGE_URL"));
+	setenv("JUDGE_URL", "https://judge.example/v1", 1);
+	setenv("JUDGE_KEY", "sk-very-secret", 1);
+	setenv("SECOND_URL", "http://127.0.0.1:8000/v1", 1);
+	setenv("SECOND_KEY", "also-secret", 1);
+	t = sl_topology_load("topology/judged.yaml", sets, 2, &e);
+	if (!t)
+		fail_msg("%s", e.text);
+	assert_int_equal(t->endpoint_count, 2);
+	for (size_t i = 0; i < t->endpoint_count; i++)
+		assert_non_null(t->endpoints[i].price);
+	for (size_t i = 0; i < t->step_count; i++)
+		assert_int_equal(sl_step_asks(&t->steps[i]), strcmp(t->steps[i].name, "annotate") == 0);
+	assert_string_equal(setting_of(t, "annotate", "backend"), "llm");
+	assert_string_equal(setting_of(t, "retrieve", "backend"), "llm");
+	assert_string_equal(setting_of(t, "filter", "backend"), "llm");
+	assert_string_equal(setting_of(t, "retrieve", "panel"), "jury");
+	assert_string_equal(setting_of(t, "filter", "panel"), "jury");
+	assert_string_equal(setting_of(t, "annotate", "judge_accuracy"), "0.75");
+	sl_topology_plan(t, NULL, false, &plan);
+	assert_null(strstr(sl_buf_text(&plan), "secret"));
+	assert_non_null(strstr(sl_buf_text(&plan), "deferred: pairs.deferred"));
+	sl_buf_release(&plan);
+	sl_topology_free(t);
+	t = curate(NULL, 0); /* nobody asks the outside there: annotate can be inlined */
+	for (size_t i = 0; i < t->step_count; i++)
+		assert_false(sl_step_asks(&t->steps[i]));
+	sl_topology_free(t);
+}
+
 /* The file's defaults are the library's. */
 static void test_trainer_defaults(void **state)
 {
@@ -227,7 +279,7 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_golden),           cmocka_unit_test(test_json),   cmocka_unit_test(test_kafka),
 		cmocka_unit_test(test_inline),           cmocka_unit_test(test_follow), cmocka_unit_test(test_skywork),
-		cmocka_unit_test(test_trainer_defaults),
+		cmocka_unit_test(test_trainer_defaults), cmocka_unit_test(test_judged),
 	};
 
 	if (argc == 2 && strcmp(argv[1], "--write") == 0)
