@@ -138,7 +138,11 @@ static void note_pair(struct writer *w, const struct shown *s)
 
 static struct sl_bytes with_empty_line(struct writer *w, struct sl_bytes text)
 {
-	return sl_text(sl_arena_print(w->a, "%.*s\n\n", (int)text.size, (const char *)text.data));
+	char *copy = sl_arena_alloc(w->a, text.size + 2);
+
+	memcpy(copy, text.data, text.size);
+	memcpy(copy + text.size, "\n\n", 2);
+	return (struct sl_bytes){ copy, text.size + 2 };
 }
 
 /* `number` 0: the target. */

@@ -65,24 +65,42 @@ static bool is_bar_word(struct sl_bytes text)
 
 static bool is_template_word(struct sl_bytes text)
 {
+	const char *s = text.data;
+
+	if (text.size < 2)
+		return false;
 	for (size_t i = 0; i < sizeof template_words / sizeof template_words[0]; i++)
-		if (sl_bytes_begins(text, sl_text(template_words[i])))
+		if (template_words[i][1] == s[1] && sl_bytes_begins(text, sl_text(template_words[i])))
 			return true;
 	return is_bar_word(text);
+}
+
+/* What must be looked at: control characters and the beginnings of template words. */
+static bool is_plain(uint8_t c)
+{
+	return c >= 0x20 ? c != '<' && c != '[' && c != 0x7f : c == '\n' || c == '\t';
 }
 
 void sl_prompt_add_tamed(struct sl_buf *to, struct sl_bytes text)
 {
 	const uint8_t *s = text.data;
+	size_t from = 0, i;
 
-	for (size_t i = 0; i < text.size; i++) {
-		if ((s[i] < 0x20 && s[i] != '\n' && s[i] != '\t') || s[i] == 0x7f)
+	for (i = 0; i < text.size; i++) {
+		if (is_plain(s[i]))
+			continue;
+		if (s[i] != '<' && s[i] != '[') {
+			sl_buf_add(to, s + from, i - from);
 			sl_buf_add(to, "\xef\xbf\xbd", 3);
-		else
-			sl_buf_add_byte(to, s[i]);
-		if ((s[i] == '<' || s[i] == '[') && is_template_word((struct sl_bytes){ s + i, text.size - i }))
+			from = i + 1;
+		} else if (is_template_word((struct sl_bytes){ s + i, text.size - i })) {
+			sl_buf_add(to, s + from, i + 1 - from);
 			sl_buf_add_byte(to, ' ');
+			from = i + 1;
+		}
 	}
+	if (i > from)
+		sl_buf_add(to, s + from, i - from);
 }
 
 struct sl_bytes sl_prompt_message_text(const struct sl_message *m)
