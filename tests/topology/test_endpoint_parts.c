@@ -133,6 +133,7 @@ static const struct meaning meanings[] = {
 	{ 0, 429, NONE, NONE, "{\"error\":{\"message\":\"insufficient_quota\"}}", SL_REPLY_THROTTLED, NULL },
 	{ 0, 429, NONE, NONE, "[[[[[", SL_REPLY_THROTTLED, "HTTP 429: [[[[[" },
 	{ 0, 500, NONE, NONE, "a\n\n\tb \x1b[1m", SL_REPLY_SERVER, "HTTP 500: a b [1m" },
+	{ 0, 500, NONE, NONE, "a\xc2\x9b\xc2\xa9", SL_REPLY_SERVER, "HTTP 500: a \xc2\xa9" },
 	{ 0, 503, 0, NONE, "", SL_REPLY_REFUSED, "HTTP 503" },
 	{ 0, 599, NONE, NONE, "\xff\xfe", SL_REPLY_SERVER, "HTTP 599" },
 	{ 0, 0, NONE, NONE, "", SL_REPLY_REFUSED, "HTTP 0" },
