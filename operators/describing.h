@@ -2,7 +2,7 @@
  *
  * Category (12 words), objectivity (objective, subjective), controversiality (low, medium, high), the attributes that a
  * good answer has, and a guideline for judging this pair. Only the first three are closed sets; all five are checked.
- */
+ * The conversation alone is shown, never the answers (why: describing.c). */
 #ifndef SL_DESCRIBING_H
 #define SL_DESCRIBING_H
 

@@ -9,7 +9,8 @@
  *                where its size is below `least`. Tie, both_bad and undecidable of a judge count 0; when most judges
  *                say tie or both_bad, so does the panel. Judges that nobody has measured have the declared accuracy.
  *
- * Confidence is sigmoid(|sum of log-odds|), NaN where nothing is known. Pure functions: no task, no clock. */
+ * Confidence is sigmoid(|sum of log-odds|), NaN where nothing is known and of tie and both_bad; of a majority that goes
+ * against the weights of its judges 0.5. Pure functions: no task, no clock. */
 #ifndef SL_PANEL_H
 #define SL_PANEL_H
 
