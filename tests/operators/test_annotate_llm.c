@@ -10,6 +10,7 @@ static const char yaml[] =
 	"topology: t\n"
 	"ingest: { to: pairs.unique }\n"
 	"partitions: 1\n"
+	"prices: { m-a: { prompt: 1, completion: 2 }, m-b: { prompt: 1, completion: 2 } }\n"
 	"endpoints:\n"
 	"  a: { url: \"http://a.test/v1\", model: m-a }\n"
 	"  b: { url: \"http://b.test/v1\", model: m-b }\n"
@@ -142,6 +143,10 @@ static void verdicts_and_outcomes(void **state)
 		assert_int_equal(out->judgement.vote_count, 1);
 		assert_int_equal(out->judgement.setting.size, 16);
 		assert_true(sl_is(out->judgement.panel, "llm") && sl_is(vote->judge, "a/m-a"));
+		if (f->court.asked_count == 2 || !rows[i].outcome) { /* what was answered, was paid: repairs too */
+			assert_int_equal(vote->tokens, 120 * rows[i].questions);
+			assert_int_equal(vote->micro_dollars, 140 * (int64_t)rows[i].questions);
+		}
 		if (rows[i].outcome) {
 			assert_null(out->judgement.verdict.data);
 			assert_null(vote->verdict.data);
@@ -528,6 +533,36 @@ static void away(void **state)
 	f->court.benches[1].away = false;
 }
 
+static void budget_spent(void **state)
+{
+	static const struct {
+		const char *sets, *topic, *code, *panel;
+	} rows[] = {
+		{ "endpoints.a.budget=0 annotate.without_judge=defer", "pairs.deferred", "no_budget", NULL },
+		{ "annotate.budget=0 annotate.without_judge=defer", "pairs.deferred", "no_budget", NULL },
+		{ "endpoints.a.budget=0 annotate.without_judge=nearest", "pairs.judged", "abstained", "nearest" },
+		{ "endpoints.a.budget=0 annotate.judges=b annotate.second=a annotate.without_judge=defer",
+		  "pairs.judged", "chosen", "llm" },
+		{ "endpoints.a.budget=0 annotate.judges=b annotate.attributes=missing annotate.attributes_judge=a "
+		  "annotate.without_judge=nearest",
+		  "pairs.judged", "chosen", "llm" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct sl_pair p = asked_pair(&f->a, "sum", "good", "bad"), *out;
+
+		open_trial(f, rows[i].sets);
+		out = play(f, &p, rows[i].topic);
+		expect_code(out, rows[i].code);
+		assert_int_equal(asked_of(&f->court, "a"), 0);
+		if (rows[i].panel)
+			assert_true(sl_is(out->judgement.panel, rows[i].panel));
+		else
+			assert_false(out->judgement.present);
+	}
+}
+
 /* -- hostile texts ------------------------------------------------------------------------------------------ */
 
 static void hostile(void **state)
@@ -701,6 +736,7 @@ int main(void)
 		TEST(no_leaks),
 		TEST(probes),
 		TEST(away),
+		TEST(budget_spent),
 		TEST(hostile),
 		TEST(settings),
 		TEST(wrong_options),
