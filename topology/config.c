@@ -29,8 +29,8 @@ bool sl_config_name(struct sl_config *c, const struct sl_node *node, const char 
 {
 	if (of_letters(name, "_-") && strlen(name) <= NAME_MAX_SIZE)
 		return true;
-	return sl_error_at(c->e, node, "name '%.80s' of a %s is not 1 to %d letters, digits, '_' or '-'", name, what,
-			   NAME_MAX_SIZE);
+	return sl_error_at(c->e, node, "name '%.80s' of %s %s is not 1 to %d letters, digits, '_' or '-'", name,
+			   strchr("aeiou", what[0]) ? "an" : "a", what, NAME_MAX_SIZE);
 }
 
 static void topics_grow(struct sl_config *c)

@@ -47,9 +47,10 @@ static const struct sl_option asking_table[] = {
 	{ 0 },
 };
 /* `--set` and dead.<step> need these first words for themselves. */
-static const char *const reserved[] = { "topology", "data",   "partitions", "inline",    "stream", "registry",  "kafka",
-					"models",   "limits", "metrics",    "topics",    "ingest", "endpoints", "steps",
-					"trainers", "gold",   "best",       "posterior", "final",  NULL };
+static const char *const reserved[] = { "topology",  "data",   "partitions", "inline",  "stream", "registry",
+					"kafka",     "models", "limits",     "metrics", "topics", "ingest",
+					"endpoints", "steps",  "trainers",   "gold",    "best",   "posterior",
+					"final",     "prices", "memo",       "drain",   NULL };
 
 static const char *const *operator_names(struct sl_config *c)
 {
