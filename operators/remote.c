@@ -22,7 +22,9 @@ json_t *sl_remote_reply(const struct sl_answer *answer, struct sl_arena *a, cons
 	}
 	reply = json_loadb(answer->body.data ? answer->body.data : "", answer->body.size, 0, &error);
 	if (!reply)
-		*why = sl_arena_print(a, "malformed: the reply is not JSON: %s",
-				      (const char *)sl_chat_line(sl_text(error.text), 100, a).data);
+		*why = sl_arena_print(a,
+				      "malformed: the reply of %zu bytes is no JSON, or holds a number that is too "
+				      "large, at byte %d",
+				      answer->body.size, error.position);
 	return reply;
 }
