@@ -5,22 +5,23 @@
 #     tests/run.sh release sim        only these
 #     tests/run.sh --long             more cases, more kills, and the fuzz targets
 #
-#     release   everything but sim, kill and kafka, as users build it
+#     release   everything but sim, kill, llm and kafka, as users build it
 #     sim       whole topologies stepped through crashes at every commit point
 #     kill      processes killed with SIGKILL, byte-compared with a run that was not
+#     llm       models' servers that fail in every way, and a real one; skips what pip cannot have
 #     demo      tests/demo.sh, from generated pairs to exported ones
 #     kafka     the same topology on real brokers, through crashes; skips where Java, Maven or pip cannot be had
-#     asan      all but sim, kill and kafka under AddressSanitizer and UndefinedBehaviorSanitizer
+#     asan      all but sim, kill, llm and kafka under AddressSanitizer and UndefinedBehaviorSanitizer
 #     tsan      base and topology, the folders with threads, under ThreadSanitizer
 #     fuzz      libFuzzer, a minute on each parser of foreign bytes (only with --long or by name)
 #
-# CTest tests named "sim.", "kill." and "kafka." belong to those stages, all others are unit
+# CTest tests named "sim.", "kill.", "llm." and "kafka." belong to those stages, all others are unit
 # tests. Tests that want to do more under --long read SL_LONG=1.
 # The last line counts test cases: N passed, N failed, N skipped. Not zero: failed.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-readonly STAGES=(release sim kill demo kafka asan tsan)
+readonly STAGES=(release sim kill llm demo kafka asan tsan)
 JOBS=$(nproc)
 passed=0 failed=0 skipped=0
 declare -a stages=() failures=() skips=()
@@ -201,12 +202,13 @@ run_fuzz() {
 
 run_stage() {
 	case $1 in
-	release) suite release release -E '^(sim|kill|kafka)\.' ;;
+	release) suite release release -E '^(sim|kill|llm|kafka)\.' ;;
 	sim) suite sim release -R '^sim\.' ;;
 	kill) suite kill release -R '^kill\.' ;;
+	llm) suite llm release -R '^llm\.' ;;
 	demo) run_demo ;;
 	kafka) run_kafka ;;
-	asan) suite asan asan -E '^(sim|kill|kafka)\.' ;;
+	asan) suite asan asan -E '^(sim|kill|llm|kafka)\.' ;;
 	tsan) suite tsan tsan -R '^(base|topology)\.' ;;
 	fuzz) run_fuzz ;;
 	esac
@@ -220,7 +222,7 @@ for arg in "$@"; do
 		usage
 		exit 0
 		;;
-	release | sim | kill | demo | kafka | asan | tsan | fuzz) stages+=("$arg") ;;
+	release | sim | kill | llm | demo | kafka | asan | tsan | fuzz) stages+=("$arg") ;;
 	*)
 		printf "run.sh: unknown stage or option '%s'; known: --long --help %s fuzz\n" "$arg" "${STAGES[*]}" >&2
 		exit 2
