@@ -179,9 +179,9 @@ static bool step(struct sl_trial *t, size_t task, uint64_t *seed, bool *waits, b
 
 	if (t->world)
 		t->world(t->arg, seed);
-	*waits = r == SL_STEP_WAITING;
+	*waits = r == SL_STEP_WAITING || r == SL_STEP_HELD;
 	*stopped = false;
-	if (r == SL_STEP_FAILED || r == SL_STEP_WAITING)
+	if (r == SL_STEP_FAILED || *waits)
 		t->error = *sl_runtime_task_error(t->rt, task);
 	if (r == SL_STEP_FAILED) {
 		*stopped = t->error.verdict == SL_STOP;

@@ -85,6 +85,8 @@ bool sl_calls_admit(struct sl_calls *c, const struct sl_window *first, struct sl
 				done = consider(c, call, &a, e);
 		}
 	}
+	if (c->ledger.counts.repeated != mark.counts.repeated)
+		sl_ledger_write(&c->ledger, sl_buf_bytes(&c->memo), &a.rows);
 	done = done && (a.count == 0 || c->setup.keep(c->setup.arg, &a.rows, e));
 	sl_ledger_unmark(&c->ledger, &mark, !done);
 	if (!done)

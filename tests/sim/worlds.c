@@ -1,6 +1,8 @@
 /* worlds.c -- the inputs and the oracles behind worlds.h. */
 #include "worlds.h"
 
+#include "topology/engine.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -212,6 +214,32 @@ static bool asking_right(struct sl_trial *t, const struct sl_fed *fed, struct sl
 	return right;
 }
 
+/* The same, and the books: nothing held in the end, no more spent than there was, and of what the oracle answered twice
+ * nothing that is not counted. */
+static bool paid_right(struct sl_trial *t, const struct sl_fed *fed, struct sl_buf *why)
+{
+	int64_t repeated = 0, share = sl_budget_share(t->topology->endpoints[0].budget, 2);
+	bool right = asking_right(t, fed, why);
+
+	for (size_t i = 0; right && i < t->rt->unit_count; i++) {
+		struct sl_calls_stats stats;
+		struct sl_purse p[2];
+
+		sl_calls_stats(t->rt->units[i]->calls, &stats, p);
+		repeated += stats.counts.repeated;
+		right = p[0].held == 0 && p[0].spent <= share && stats.counts.overshot == 0;
+		if (!right)
+			sl_buf_print(why, "held %" PRId64 ", spent %" PRId64 " of %" PRId64, p[0].held, p[0].spent,
+				     share);
+	}
+	if (right && (int64_t)sl_oracle_paid_twice(fed->oracle) > repeated) {
+		sl_buf_print(why, "%zu questions were paid twice, %" PRId64 " are counted",
+			     sl_oracle_paid_twice(fed->oracle), repeated);
+		right = false;
+	}
+	return right;
+}
+
 /* -- the product's operators --------------------------------------------------------------------------- */
 
 /* Planted copies: what dedupe must make of each pair is kept in its meta: unique, duplicate, conflict. */
@@ -398,6 +426,27 @@ const struct sl_world sl_worlds[] = {
 	  .asks = true,
 	  .same = true,
 	  .right = asking_right },
+	{ .name = "asking, nothing ahead, a memo that forgets",
+	  .yaml = "topology: t\npartitions: 2\nendpoints: { oracle: { url: \"http://scripted/v1\" } }\n"
+		  "memo: { max_size: 1KiB }\nsteps:\n"
+		  "  - { name: asker, from: pairs.raw, to: { yes: yes, unclear: unclear, failed: failed }, ahead: 0 }\n"
+		  "  - { name: tally, from: yes, to: { odd: odd, even: even } }\n",
+	  .make = make_groups,
+	  .asks = true,
+	  .forgets = true,
+	  .same = true,
+	  .right = asking_right },
+	{ .name = "asking for money",
+	  .yaml = "topology: t\npartitions: 2\nendpoints:\n"
+		  "  oracle: { url: \"http://scripted/v1\", model: pythia, budget: 2 }\n"
+		  "prices: { pythia: { prompt: 3, completion: 5 } }\nsteps:\n"
+		  "  - { name: asker, from: pairs.raw, to: { yes: yes, unclear: unclear, failed: failed }, ahead: 2 }\n"
+		  "  - { name: tally, from: yes, to: { odd: odd, even: even } }\n"
+		  "topics:\n  pairs.raw: { partitions: 2 }\n",
+	  .make = make_groups,
+	  .asks = true,
+	  .same = true,
+	  .right = paid_right },
 	{ .name = "dedupe, embed", .yaml = COPIES, .make = make_copies, .same = true, .right = copies_right },
 	{ .name = "dedupe, embed inline",
 	  .yaml = COPIES "topics:\n  unique: { partitions: 1 }\ninline: [unique]\n",

@@ -59,7 +59,26 @@ static const struct sl_operator curious = { .name = "curious",
 					    .self_size = sizeof(struct curious),
 					    .ask = curious_ask,
 					    .process = curious_process };
-const struct sl_operator *const sl_operators[] = { &curious, NULL };
+/* Asks about every pair; the word "wait" is more than it can bear. */
+static enum sl_verdict picky_ask(struct sl_task *t, void *self, const struct sl_batch *b)
+{
+	(void)self;
+	for (size_t i = 0; i < b->count; i++) {
+		struct sl_call call = { .endpoint = "oracle",
+					.tokens_max = 10,
+					.body = b->pairs[i].prompt.at[0].content };
+
+		if (sl_bytes_begins(call.body, sl_text("wait")))
+			return sl_fail(t, SL_WAIT, "not yet");
+		sl_ask(t, &call);
+	}
+	return SL_OK;
+}
+
+static const struct sl_operator picky = {
+	.name = "picky", .version = "1", .ports = out_ports, .ask = picky_ask, .process = curious_process
+};
+const struct sl_operator *const sl_operators[] = { &curious, &picky, NULL };
 
 /* -- an endpoint that does as it is told ------------------------------------------------------ */
 
@@ -461,6 +480,138 @@ static void eight_rounds(void **state)
 	}
 }
 
+/* -- ahead, and out of money, through the runtime ---------------------------------------------------- */
+
+#define PICKY                                                                                                          \
+	"topology: t\nendpoints: { oracle: { url: \"http://scripted/v1\", model: m, retries: 0 } }\n"                  \
+	"prices: { m: { prompt: 1, cached: 1, completion: 1 } }\nsteps:\n"                                             \
+	"  - { name: picky, from: pairs.raw, to: { out: out }, batch_max: 2 }\n"
+
+/* Twenty pairs; which of them says "wait": 20: none. */
+static bool feed_twenty(struct sl_trial *t, size_t wait)
+{
+	struct sl_arena a = { 0 };
+	struct sl_pair pairs[20];
+	bool done;
+
+	for (size_t i = 0; i < 20; i++)
+		pairs[i] = sl_trial_pair(&a, sl_arena_print(&a, i == wait ? "wait %zu" : "prompt %zu", i), "c", "r");
+	done = sl_trial_feed(t, "pairs.raw", pairs, 20);
+	sl_arena_release(&a);
+	return done;
+}
+
+static struct sl_trial *picky_trial(struct sl_oracle *o, const char *const *sets, size_t set_count, bool answers)
+{
+	const struct sl_trial_case c = { .yaml = PICKY,
+					 .endpoint = oracle,
+					 .world = answers ? world : NULL,
+					 .arg = o,
+					 .sets = sets,
+					 .set_count = set_count };
+
+	return sl_trial_case_new(&c, NULL);
+}
+
+static size_t came_out(struct sl_trial *t)
+{
+	struct sl_arena a = { 0 };
+	struct sl_pair *pairs;
+	size_t n = sl_trial_read(t, "out", &a, &pairs);
+
+	for (size_t i = 0; i < n; i++) { /* in order */
+		const char *word =
+			i == 7 && sl_bytes_begins(pairs[i].prompt.at[0].content, sl_text("wait")) ? "wait" : "prompt";
+
+		assert_true(
+			sl_bytes_equal(pairs[i].prompt.at[0].content, sl_text(sl_arena_print(&a, "%s %zu", word, i))));
+	}
+	sl_arena_release(&a);
+	return n;
+}
+
+static void batches_ahead(void **state)
+{
+	static const struct {
+		const char *set;
+		size_t sent;
+	} rows[] = {
+		{ "picky.ahead=0", 2 },
+		{ "picky.ahead=3", 8 },
+		{ "picky.ahead=64", 20 },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		struct sl_oracle *o = sl_oracle_new();
+		struct sl_trial *t = picky_trial(o, &rows[i].set, 1, false);
+		uint64_t seed = 7;
+
+		assert_true(feed_twenty(t, 20));
+		assert_int_equal(sl_runtime_task_step(t->rt, 0), SL_STEP_CALLS);
+		assert_int_equal(sl_runtime_task_step(t->rt, 0), SL_STEP_CALLS);
+		assert_int_equal(sl_oracle_sent(o), rows[i].sent);
+		for (int n = 0; n < 1000 && came_out(t) < 20; n++) {
+			(void)sl_runtime_task_step(t->rt, 0);
+			sl_oracle_turn(o, &seed);
+			assert_true(sl_runtime_commit(t->rt, NULL, 0, &t->error));
+		}
+		assert_int_equal(came_out(t), 20);
+		sl_trial_free(t);
+		sl_oracle_free(o);
+	}
+}
+
+/* A batch that cannot be asked about before its turn holds up nobody before it. */
+static void one_ahead_fails(void **state)
+{
+	struct sl_oracle *o = sl_oracle_new();
+	struct sl_trial *t = picky_trial(o, NULL, 0, true);
+
+	(void)state;
+	assert_true(feed_twenty(t, 7));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_WAITS);
+	assert_string_equal(t->error.text, "step 'picky' partition 0: not yet");
+	assert_int_equal(came_out(t), 6);
+	sl_trial_free(t);
+	sl_oracle_free(o);
+}
+
+static void out_of_money(void **state)
+{
+	/* a call may cost 256 + 8 + 10 */
+	static const char *const little[] = { "endpoints.oracle.budget=0.003" };
+	static const char *const nothing[] = { "picky.budget_per_day=0" };
+	struct sl_oracle *o = sl_oracle_new();
+	struct sl_topology *was;
+	struct sl_trial *t;
+	size_t out;
+
+	(void)state;
+	t = picky_trial(o, nothing, 1, true);
+	assert_true(feed_twenty(t, 20));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_WAITS);
+	assert_non_null(strstr(t->error.text, "budget of the step for today is spent: $0 of $0"));
+	assert_int_equal(sl_oracle_sent(o), 0);
+	sl_trial_free(t);
+	t = picky_trial(o, little, 1, true);
+	assert_true(feed_twenty(t, 20));
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_WAITS);
+	assert_non_null(strstr(t->error.text, "budget of endpoint 'oracle' is spent: $0.0"));
+	out = came_out(t); /* what was paid for is done, in order */
+	assert_in_range(out, 2, 18);
+	/* with more money it goes on where it was */
+	was = t->topology;
+	t->topology = sl_topology_parse("trial.yaml", sl_text(PICKY), NULL, 0, &t->error);
+	assert_non_null(t->topology);
+	assert_true(sl_trial_restart(t, SL_TWIN_KILL));
+	sl_topology_free(was);
+	assert_int_equal(sl_trial_play(t, 0), SL_TRIAL_IDLE);
+	assert_int_equal(came_out(t), 20);
+	sl_trial_free(t);
+	sl_oracle_free(o);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(void)
@@ -476,6 +627,9 @@ int main(void)
 		TEST(drained),
 		TEST(many),
 		cmocka_unit_test(eight_rounds),
+		cmocka_unit_test(batches_ahead),
+		cmocka_unit_test(one_ahead_fails),
+		cmocka_unit_test(out_of_money),
 	};
 
 	sl_log_level_set(SL_LOG_STOP);

@@ -511,6 +511,47 @@ static void stop_drains_the_calls(void **state)
 	tear_down(&b);
 }
 
+/* True: nothing more to do but to wait for money, and that is what is said. */
+static void stop_when_out_of_money(void *arg, struct sl_runtime *rt)
+{
+	struct sl_buf json = { 0 };
+	struct sl_error e = { 0 };
+	bool *seen = arg;
+
+	assert_true(sl_runtime_status(rt, &json, &e));
+	if (strstr(sl_buf_text(&json), "\"state\":\"no_budget\"")) {
+		assert_non_null(strstr(sl_buf_text(&json), "budget of endpoint 'oracle' is spent: "));
+		*seen = true;
+		sl_runtime_stop(rt);
+	}
+	sl_buf_release(&json);
+}
+
+static void a_budget_that_is_spent(void **state)
+{
+	struct sl_run_options options = { .threads = 2 };
+	struct bench b;
+	struct sl_error e = { 0 };
+	bool seen = false;
+	size_t out;
+
+	(void)state;
+	set_up(&b, "topology: t\nendpoints:\n"
+		   "  oracle: { url: \"http://scripted/v1\", model: pythia, budget: 0.01, retries: 0 }\n"
+		   "prices: { pythia: { prompt: 3, completion: 5 } }\nsteps:\n"
+		   "  - name: asker\n    from: pairs.raw\n    to: { yes: yes, unclear: unclear, failed: failed }\n"
+		   "    batch_max: 3\n");
+	assert_int_equal(run(&b, &e), SL_RUN_STUCK);
+	assert_non_null(strstr(e.text, "budget of endpoint 'oracle' is spent: "));
+	out = records(&b, "yes") + records(&b, "unclear") + records(&b, "failed");
+	assert_in_range(out, 1, PAIRS - 1);
+	options.progress = stop_when_out_of_money;
+	options.arg = &seen;
+	assert_int_equal(sl_runtime_run(b.t->rt, &options, &e), SL_RUN_STOPPED);
+	assert_true(seen);
+	tear_down(&b);
+}
+
 static void *feed_more(void *arg)
 {
 	struct bench *b = arg, mine = *b;
@@ -603,6 +644,7 @@ int main(void)
 		cmocka_unit_test(failing_steps),
 		cmocka_unit_test(answers_from_another_thread),
 		cmocka_unit_test(stop_drains_the_calls),
+		cmocka_unit_test(a_budget_that_is_spent),
 		cmocka_unit_test(fed_and_read_while_running),
 		cmocka_unit_test(a_folder_has_one_owner),
 		cmocka_unit_test(steps_left_out_keep_their_input),
