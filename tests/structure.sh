@@ -46,21 +46,21 @@ in_files 'rocksdb/c\.h' 1
 in_files 'libfyaml\.h' 1
 in_files 'microhttpd\.h' 3
 
-sources schemas operators trainer topology topology/base topology/kafka tests tests/data tests/sim tests/bench | xargs grep -nE '\b(strcpy|strcat|sprintf|strtok|atoi|atof|gets)\(' |
+sources schemas operators trainer topology topology/base topology/endpoint topology/kafka tests tests/data tests/sim tests/bench | xargs grep -nE '\b(strcpy|strcat|sprintf|strtok|atoi|atof|gets)\(' |
 	complain "calls we do not use:" || true
 sources operators | xargs grep -nE '\b(malloc|calloc|realloc|time|clock_gettime|gettimeofday|pthread_[a-z_]+|fopen|open|socket|getenv)\(' |
 	grep -vE '^[^:]+:[0-9]+:.*(->open\(|/?\*.*open\()' | complain "operators do not call:" || true
-sources schemas operators trainer topology topology/base topology/kafka | xargs awk 'length($0) > 128 { print FILENAME ":" FNR }' |
+sources schemas operators trainer topology topology/base topology/endpoint topology/kafka | xargs awk 'length($0) > 128 { print FILENAME ":" FNR }' |
 	complain "lines of over 128 characters:" || true
-sources schemas operators trainer topology topology/base topology/kafka | xargs wc -l | awk '$2 != "total" && $1 > 700 { print }' |
+sources schemas operators trainer topology topology/base topology/endpoint topology/kafka | xargs wc -l | awk '$2 != "total" && $1 > 700 { print }' |
 	complain "files of over 700 lines:"
-for folder in . schemas operators topology topology/base topology/kafka trainer tests tests/kafka docker; do
+for folder in . schemas operators topology topology/base topology/endpoint topology/kafka trainer tests tests/kafka docker; do
 	[[ -f $folder/README.md ]] || echo "$folder"
 done | complain "folders without a README.md:"
 git ls-files 2>/dev/null | cut -d/ -f1 | sort -u |
 	grep -vE '^(CMakeLists\.txt|CMakePresets\.json|README\.md|LICENSE|operators|topology|schemas|trainer|tests|docker|\..*)$' |
 	complain "top-level entries that the design does not have:" || true
-for file in $(sources schemas operators trainer topology topology/base topology/kafka | grep '\.[ch]$'); do
+for file in $(sources schemas operators trainer topology topology/base topology/endpoint topology/kafka | grep '\.[ch]$'); do
 	head -1 "$file" | grep -q "^/\* $(basename "$file") -- " || echo "$file"
 done | complain "files that do not open with their name and an essay:"
 
