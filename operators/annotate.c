@@ -28,8 +28,17 @@ static const char *const merges[] = { "majority", "weighted", NULL };
 static const char *const describing_words[] = { "off", "missing", NULL };
 static const char *const without_judge_words[] = { "wait", SL_NEAREST, "defer", NULL };
 
+static const char *const whens[] = { "asked", "always", NULL };
+
 static const struct sl_option options[] = {
 	SL_ASKING_OPTIONS(struct sl_annotate, asking),
+	{ .name = "when",
+	  .type = SL_OPTION_TEXT,
+	  .offset = offsetof(struct sl_annotate, when),
+	  .value = "asked",
+	  .words = whens,
+	  .help = "asked: only about pairs where an answer can change the decision; always: about every pair, which "
+		  "decides the same and costs more: to measure; retrieve follows annotate" },
 	{ .name = "threshold",
 	  .type = SL_OPTION_REAL,
 	  .offset = offsetof(struct sl_annotate, threshold),
@@ -197,7 +206,7 @@ static bool is_probe(const struct sl_pair *p)
 
 static bool asks(const struct sl_annotate *n, const struct sl_pair *p)
 {
-	return is_probe(p) || sl_asks(&n->asking, p);
+	return strcmp(n->when, "always") == 0 || is_probe(p) || sl_asks(&n->asking, p);
 }
 
 static enum sl_verdict annotate_ask(struct sl_task *task, void *self, const struct sl_batch *batch)

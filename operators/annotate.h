@@ -64,6 +64,7 @@ struct sl_judge_llm {
 
 struct sl_annotate {
 	struct sl_asking asking;
+	const char *when; /* asked, always */
 	const struct sl_judge *judge, *instead; /* when the judge cannot be had; NULL: nobody */
 	/* nearest */
 	double threshold;

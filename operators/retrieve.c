@@ -62,6 +62,7 @@ static const struct sl_option options[] = {
 	  .offset = offsetof(struct retrieve, when),
 	  .value = "asked",
 	  .words = whens,
+	  .follows = "annotate",
 	  .help = "asked: only for pairs that annotate would ask about; always: for every pair" },
 	{ .name = "keep_vectors",
 	  .type = SL_OPTION_BOOL,
