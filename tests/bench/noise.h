@@ -1,4 +1,4 @@
-/* noise.h -- inside bench_noise only: the pairs, the truth about them, and what each run said.
+/* noise.h -- inside bench_noise and bench_judges: the pairs, the truth about them, and what each run said.
  *
  * Every pair is known by its id, so the truth, what the models and the judge said and what was decided meet in one
  * item. Loaded once, then read only; one thread. */
@@ -26,7 +26,9 @@ struct sl_noise_said {
 	enum sl_place place;
 	bool passed;       /* gold that reached the table */
 	double gold, best; /* margins */
-	double judge;      /* 1 right, -1 wrong, 0 abstained */
+	double judge;      /* 1 right, -1 wrong, 0 abstained; NaN not asked */
+	size_t votes;      /* answers of judges, also those without a verdict */
+	double dollars;    /* that they cost */
 	double p_label;    /* P(the arrived label is right) */
 };
 

@@ -183,8 +183,9 @@ static void read_export(void *arg, struct sl_bytes line)
 	const struct sl_noise *n = x->n;
 	json_t *object = json_loadb((const char *)line.data, line.size, 0, NULL);
 	const char *hex = json_string_value(json_object_get(object, "id"));
-	const json_t *judgement = json_object_get(object, "judgement");
+	const json_t *judgement = json_object_get(object, "judgement"), *vote;
 	struct sl_id id;
+	size_t i;
 	size_t at = hex && sl_id_parse(sl_text(hex), &id) ? find(n, id) : n->item_count;
 	struct sl_noise_said s = { .place = x->place, .passed = x->place == SL_PLACE_NONE };
 	double turn; /* 1: the pair as exported has the true label */
@@ -200,6 +201,11 @@ static void read_export(void *arg, struct sl_bytes line)
 	if (json_is_true(json_object_get(judgement, "asked")))
 		s.judge = turn * (is(judgement, "verdict", "chosen") - is(judgement, "verdict", "rejected"));
 	s.p_label = number(json_object_get(object, "decision"), "p_label");
+	json_array_foreach(json_object_get(judgement, "votes"), i, vote)
+	{
+		s.votes++;
+		s.dollars += 1e-6 * (double)json_integer_value(json_object_get(vote, "micro_dollars"));
+	}
 	x->said[at] = s;
 	json_decref(object);
 }
