@@ -210,7 +210,7 @@ static const struct story stories[] = {
 	  3,
 	  0,
 	  "HTTP 500: c, after 3 attempts" },
-	{ "no retries", 0, { { 500, SOON, "" } }, SL_GAVE_UP, 1, 0, "HTTP 500, after 1 attempts" },
+	{ "no retries", 0, { { 500, SOON, "" } }, SL_GAVE_UP, 1, 0, "HTTP 500, after 1 attempt" },
 	{ "told not to", 2, { { 500, "x-should-retry: false\r\n", "no" } }, 500, 1, 0, "HTTP 500: no" },
 	{ "told to", 2, { { 422, "x-should-retry: true\r\n" SOON, "" } }, 200, 2, 0, NULL },
 	{ "throttled for longer than there are retries",
@@ -221,11 +221,11 @@ static const struct story stories[] = {
 	  0,
 	  NULL },
 	{ "a date", 0, { { 429, "Retry-After: Thu, 01 Jan 1970 00:00:00 GMT\r\n", "" } }, 200, 2, 0, NULL },
-	{ "reset before the answer", 0, { { 0, "", "" } }, SL_GAVE_UP, 1, 1, "after 1 attempts" },
-	{ "reset in the middle", 0, { { -1, "", "" } }, SL_GAVE_UP, 1, 1, "after 1 attempts" },
-	{ "cut short", 0, { { -2, "", "" } }, SL_GAVE_UP, 1, 1, "after 1 attempts" },
+	{ "reset before the answer", 0, { { 0, "", "" } }, SL_GAVE_UP, 1, 1, "after 1 attempt" },
+	{ "reset in the middle", 0, { { -1, "", "" } }, SL_GAVE_UP, 1, 1, "after 1 attempt" },
+	{ "cut short", 0, { { -2, "", "" } }, SL_GAVE_UP, 1, 1, "after 1 attempt" },
 	{ "broken, then answered", 1, { { -2, "", "" } }, 200, 2, 1, NULL },
-	{ "no HTTP", 0, { { -3, "", "" } }, SL_GAVE_UP, 1, 1, "after 1 attempts" },
+	{ "no HTTP", 0, { { -3, "", "" } }, SL_GAVE_UP, 1, 1, "after 1 attempt" },
 	{ "noise in headers",
 	  0,
 	  { { 200, "retry-after: soon\r\nx-ratelimit-remaining-requests: -9\r\nx-ratelimit-reset-tokens: 1x\r\n",
@@ -480,6 +480,61 @@ static void test_locked_out_then_back(void **state)
 		end(f);
 		server_stop(s);
 	}
+}
+
+/* A question that makes the server fail is given up in the end, though the circuit is open because of it; the others
+ * are answered. */
+static bool answer_poison(struct server *s, struct connection *c, int number)
+{
+	(void)s;
+	(void)number;
+	if (strstr(sl_buf_text(&c->body), "poison"))
+		return reply(c, 500, SOON, "{\"error\":\"ouch\"}");
+	return reply(c, 200, "", "{}");
+}
+
+static void test_poison_is_given_up(void **state)
+{
+	struct fixture *f = *state;
+	struct server *s = server_start(0, answer_poison, NULL);
+	struct asked a[3] = { 0 };
+
+	f->def.retries = 8; /* so that the circuit opens before they are used up */
+	f->def.in_flight = 2;
+	open_ports(f, s->port, 0);
+	ask(f, &a[0], "poison");
+	wait_requests(s, 6); /* five in a row, and the first probe */
+	ask(f, &a[1], "{}");
+	ask(f, &a[2], "{}");
+	wait_settled(f, 3);
+	assert_int_equal(a[0].status, SL_GAVE_UP);
+	assert_int_equal(a[0].attempts, 10);
+	assert_string_equal(a[0].why, "HTTP 500: ouch, after 10 attempts");
+	for (int i = 1; i < 3; i++) {
+		assert_int_equal(a[i].status, 200);
+		assert_int_equal(a[i].attempts, 1);
+		sl_buf_release(&a[i].body);
+	}
+	end(f);
+	server_stop(s);
+}
+
+/* A proxy is not asked for what is on this machine. */
+static void test_no_proxy_for_loopback(void **state)
+{
+	struct fixture *f = *state;
+	struct server *s = server_start(0, answer_ok, NULL);
+	struct asked a = { 0 };
+
+	setenv("http_proxy", "http://127.0.0.1:1", 1);
+	open_ports(f, s->port, 0);
+	ask(f, &a, "{}");
+	wait_settled(f, 1);
+	unsetenv("http_proxy");
+	assert_int_equal(a.status, 200);
+	sl_buf_release(&a.body);
+	end(f);
+	server_stop(s);
 }
 
 /* -- Several keys, several replicas ---------------------------------------------------------------------- */
@@ -757,6 +812,8 @@ int main(void)
 		TEST(test_huge_answer),
 		TEST(test_refused_then_back),
 		TEST(test_locked_out_then_back),
+		TEST(test_poison_is_given_up),
+		TEST(test_no_proxy_for_loopback),
 		TEST(test_two_keys),
 		TEST(test_two_replicas),
 		TEST(test_storm_halves_once),

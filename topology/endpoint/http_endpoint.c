@@ -312,7 +312,7 @@ static void tell(struct endpoint *p)
 
 static void give_up(struct endpoint *p, struct call *c, const char *why)
 {
-	snprintf(c->why, sizeof c->why, "%s, after %u attempts", why, c->attempts);
+	snprintf(c->why, sizeof c->why, "%s, after %u attempt%s", why, c->attempts, c->attempts == 1 ? "" : "s");
 	to_settled(p, c, SL_GAVE_UP);
 }
 
