@@ -9,7 +9,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#define FORMAT 2
+#define FORMAT 3
 #define LAPSE_MOST 0.49
 #define WEIGHT_MOST 1e4
 #define LOGIT_MOST 30 /* a margin beyond this says nothing more */
@@ -41,9 +41,18 @@ static const struct sl_posterior_domain *domain_of(const struct sl_posterior *p,
 	return place == SL_LOGISTIC_NO_DOMAIN ? NULL : &p->domains[place];
 }
 
-static bool knows(const struct sl_posterior *p, struct sl_bytes judge)
+static bool is_witness(const struct sl_posterior *p, struct sl_bytes judge)
 {
 	return p->judge.data && sl_bytes_equal(p->judge, judge);
+}
+
+/* A single one of the panel; NULL: none of this name. */
+static const struct sl_posterior_judge *one_of_panel(const struct sl_posterior *p, struct sl_bytes judge)
+{
+	for (size_t i = 0; i < p->judge_count; i++)
+		if (sl_bytes_equal(p->judges[i].name, judge))
+			return &p->judges[i];
+	return NULL;
 }
 
 bool sl_posterior_has_weights(const struct sl_posterior *p)
@@ -57,21 +66,25 @@ bool sl_posterior_has_weights(const struct sl_posterior *p)
 bool sl_posterior_judge_known(const struct sl_posterior *p, struct sl_bytes judge, struct sl_bytes domain)
 {
 	(void)domain; /* where it was hardly asked, its accuracy is shrunk towards that over all domains */
-	return knows(p, judge);
+	return is_witness(p, judge) || one_of_panel(p, judge);
 }
 
 bool sl_posterior_judge_speaks(const struct sl_posterior *p, struct sl_bytes judge, struct sl_bytes domain)
 {
 	const struct sl_posterior_domain *d = domain_of(p, domain);
 
-	return knows(p, judge) && d && d->judge_speaks;
+	return is_witness(p, judge) && (d ? d->judge_speaks : p->judge_speaks);
 }
 
 double sl_posterior_judge_accuracy(const struct sl_posterior *p, struct sl_bytes judge, struct sl_bytes domain)
 {
-	const struct sl_posterior_domain *d = domain_of(p, domain);
+	const struct sl_posterior_judge *one = one_of_panel(p, judge);
+	uint32_t place = sl_posterior_domain_find(p, domain);
+	bool listed = place != SL_LOGISTIC_NO_DOMAIN;
 
-	return !knows(p, judge) ? 0.5 : d ? d->judge_accuracy : p->judge_accuracy;
+	if (is_witness(p, judge))
+		return listed ? p->domains[place].judge_accuracy : p->judge_accuracy;
+	return !one ? 0.5 : listed ? one->own[place] : one->accuracy;
 }
 
 bool sl_posterior_blind(const struct sl_posterior *p, struct sl_bytes domain)
@@ -177,6 +190,25 @@ static json_t *fit_json(const struct sl_posterior *p, unsigned set)
 	return json_pack("{s:o, s:o, s:o}", "witnesses", witnesses, "all", numbers_json(p->fits[set]), "own", own);
 }
 
+static json_t *judges_json(const struct sl_posterior *p)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < p->judge_count; i++) {
+		const struct sl_posterior_judge *judge = &p->judges[i];
+		json_t *own = json_array();
+
+		for (size_t d = 0; d < p->domain_count; d++)
+			if (json_array_append_new(own, json_real(judge->own[d])) != 0)
+				sl_oom(0);
+		if (json_array_append_new(list, json_pack("{s:o, s:f, s:o}", "name",
+							  json_stringn(judge->name.data, judge->name.size), "accuracy",
+							  judge->accuracy, "own", own)) != 0)
+			sl_oom(0);
+	}
+	return list;
+}
+
 static int add_to_buf(const char *text, size_t size, void *arg)
 {
 	sl_buf_add(arg, text, size);
@@ -201,9 +233,10 @@ void sl_posterior_encode(const struct sl_posterior *p, struct sl_buf *to)
 		if (p->fits[set] && json_array_append_new(fits, fit_json(p, set)) != 0)
 			sl_oom(0);
 
-	json_t *json = json_pack("{s:i, s:f, s:{s:o, s:f}, s:f, s:o, s:o}", "format", FORMAT, "lapse", p->lapse,
-				 "judge", "name", judge, "accuracy", p->judge_accuracy, "flip_low", p->flip_low,
-				 "domains", domains, "fits", fits);
+	json_t *json =
+		json_pack("{s:i, s:f, s:{s:o, s:f, s:b}, s:o, s:f, s:o, s:o}", "format", FORMAT, "lapse", p->lapse,
+			  "judge", "name", judge, "accuracy", p->judge_accuracy, "speaks", p->judge_speaks, "judges",
+			  judges_json(p), "flip_low", p->flip_low, "domains", domains, "fits", fits);
 
 	if (!json || json_dump_callback(json, add_to_buf, to, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) != 0)
 		sl_oom(0);
@@ -238,6 +271,11 @@ static bool flag_of(const json_t *value, const char *name, bool *to, struct sl_e
 	return true;
 }
 
+static bool accuracy_in(const json_t *value, const char *name, double *to, struct sl_error *e)
+{
+	return number_in(value, SL_JUDGE_RIGHT_LEAST, SL_JUDGE_RIGHT_MOST, name, to, e);
+}
+
 static bool domains_parse(struct sl_posterior *p, const json_t *list, struct sl_error *e)
 {
 	if (!json_is_array(list) || json_array_size(list) > SL_POSTERIOR_DOMAINS_MOST)
@@ -250,13 +288,40 @@ static bool domains_parse(struct sl_posterior *p, const json_t *list, struct sl_
 
 		if (!text_of(p, json_object_get(from, "name"), "name", &d->name, e) ||
 		    !flag_of(json_object_get(from, "blind"), "blind", &d->blind, e) ||
-		    !number_in(json_object_get(from, "judge_accuracy"), 0.001, 0.999, "judge_accuracy",
-			       &d->judge_accuracy, e) ||
+		    !accuracy_in(json_object_get(from, "judge_accuracy"), "judge_accuracy", &d->judge_accuracy, e) ||
 		    !flag_of(json_object_get(from, "judge_speaks"), "judge_speaks", &d->judge_speaks, e))
 			return sl_error_in(e, "domain %zu", i + 1);
 		if (i && sl_bytes_compare(p->domains[i - 1].name, d->name) >= 0)
 			return sl_error_set(e, SL_STOP, "domain %zu: names must be in order, each once", i + 1);
 	}
+	return true;
+}
+
+static bool judge_parse(struct sl_posterior *p, const json_t *from, struct sl_posterior_judge *to, struct sl_error *e)
+{
+	const json_t *own = json_object_get(from, "own");
+
+	to->own = sl_arena_alloc(&p->arena, (p->domain_count + 1) * sizeof *to->own);
+	if (!text_of(p, json_object_get(from, "name"), "name", &to->name, e) ||
+	    !accuracy_in(json_object_get(from, "accuracy"), "accuracy", &to->accuracy, e))
+		return false;
+	if (json_array_size(own) != p->domain_count)
+		return sl_error_set(e, SL_STOP, "'own' has %zu domains, expected %zu", json_array_size(own),
+				    p->domain_count);
+	for (size_t d = 0; d < p->domain_count; d++)
+		if (!accuracy_in(json_array_get(own, d), "own", &to->own[d], e))
+			return false;
+	return true;
+}
+
+static bool judges_parse(struct sl_posterior *p, const json_t *list, struct sl_error *e)
+{
+	if (!json_is_array(list) || json_array_size(list) > SL_POSTERIOR_JUDGES_MOST)
+		return sl_error_set(e, SL_STOP, "'judges' must be a list of at most %d", SL_POSTERIOR_JUDGES_MOST);
+	p->judges = sl_arena_zalloc(&p->arena, json_array_size(list) * sizeof *p->judges);
+	for (; p->judge_count < json_array_size(list); p->judge_count++)
+		if (!judge_parse(p, json_array_get(list, p->judge_count), &p->judges[p->judge_count], e))
+			return sl_error_in(e, "judge %zu", p->judge_count + 1);
 	return true;
 }
 
@@ -330,9 +395,13 @@ static bool parse(struct sl_posterior *p, const json_t *json, struct sl_error *e
 		return false;
 	if (!json_is_null(name) && !text_of(p, name, "judge.name", &p->judge, e))
 		return false;
-	return number_in(json_object_get(judge, "accuracy"), 0.001, 0.999, "judge.accuracy", &p->judge_accuracy, e) &&
+	if (format > 2 && !flag_of(json_object_get(judge, "speaks"), "judge.speaks", &p->judge_speaks, e))
+		return false;
+	return accuracy_in(json_object_get(judge, "accuracy"), "judge.accuracy", &p->judge_accuracy, e) &&
 	       number_in(json_object_get(json, "flip_low"), 0, 1, "flip_low", &p->flip_low, e) &&
-	       domains_parse(p, json_object_get(json, "domains"), e) && fits_parse(p, json_object_get(json, "fits"), e);
+	       domains_parse(p, json_object_get(json, "domains"), e) &&
+	       (format < 3 || judges_parse(p, json_object_get(json, "judges"), e)) &&
+	       fits_parse(p, json_object_get(json, "fits"), e);
 }
 
 bool sl_posterior_parse(struct sl_bytes text, struct sl_posterior **p, struct sl_error *e)

@@ -5,7 +5,8 @@
  *     gold     margin of the gold model over its temperature; on gold pairs out of sample
  *     best     the same of the best model; absent while there is none
  *     judge    verdict for (+1) or against (-1), times the log-odds of that judge's accuracy in the domain
- *              (on gold, without the pair's own group; shrunk towards its accuracy over all domains); 0 abstained
+ *              (on gold, without the pair's own group; shrunk towards its accuracy over all domains); 0 abstained.
+ *              A panel of LLMs is one judge
  *     length   sign of words(chosen) - words(rejected)
  *
  * P is a logistic model on these with an intercept (how often arrived labels are right), each once for all and
@@ -13,6 +14,11 @@
  * arrived label is known: the audited ones (DESIGN section 1). What is absent for a pair must not count as zero, so
  * there is one fit per set of witnesses: with and without gold, best, a judge. Each is fitted on the audited rows that
  * have them all; where a set was never fitted, the witness too many is not heard. Pairs of split report are never used.
+ *
+ * Every gold pair can be put to `nearest`, but only some of them, the probes, are put to a panel of LLMs. Where less
+ * than half of the rows of a set have the judge too (or too few), the fit with him is a times the one without him (but for
+ * its intercept), plus b times his log-odds. Both are 1 for a judge who errs independently of all others (naive Bayes), less for one
+ * who sees what they see; they are fitted on the rows there are, held to 1 by L2.
  *
  * However large a margin is, people differ: two who compare the same answers agree in 81 % (Zheng et al. 2023,
  * MT-Bench) or 73 % (Ouyang et al. 2022). So what gold and best say is not the margin itself but, with a lapse rate
@@ -28,6 +34,12 @@
  * baselines are there, with intervals clustered by group, and the audit of flips. A domain with enough gold where
  * neither the gold model nor the judge is better than chance is `blind`: nothing of it can be decided.
  *
+ * How good a judge is: his verdicts on gold, as a mean with a prior (Beta-shrunk). Of a domain the prior is what he is
+ * over all of them, for 20 verdicts; over all of them it is a coin for 20 verdicts, or for a panel, whose accuracy is
+ * declared, that for 10: five probes make it neither a coin nor sure. `nearest` speaks in a domain where he was
+ * found to be better than chance; a panel everywhere but where it was found not to be. It lifts the blindness of a
+ * domain only when it was found to be better there, or over all of them and was hardly asked there.
+ *
  * A version folder: config.json with kind "posterior", and posterior.json, whose sha256 is announced. */
 #ifndef SL_POSTERIOR_H
 #define SL_POSTERIOR_H
@@ -36,6 +48,12 @@
 #include "train.h"
 
 struct sl_posterior; /* immutable once open: any thread */
+
+/* What one judge of a panel said. */
+struct sl_evidence_opinion {
+	struct sl_bytes judge; /* ENDPOINT/MODEL, as in votes */
+	double verdict;        /* +1 agrees with the human, -1 not, 0 abstains */
+};
 
 /* One gold pair. Absent numbers are NaN. */
 struct sl_evidence_row {
@@ -48,6 +66,8 @@ struct sl_evidence_row {
 	int first_wins;         /* +1 the human prefers what was shown first, -1 not, 0 unknown */
 	bool audited;           /* sampled at random, arrived label known */
 	bool arrived_right;     /* audited: the arrived label is the human's */
+	const struct sl_evidence_opinion *opinions; /* of the judges of a panel; copied by sl_evidence_add */
+	size_t opinion_count;
 };
 
 struct sl_evidence_rows {
@@ -63,6 +83,7 @@ struct sl_posterior_options {
 	int64_t least_audited; /* 100: fewer give no weights */
 	double keep;           /* 0.8: for the expected precision and the audit of flips in the report */
 	double flip;           /* 0.15 */
+	double judge_accuracy; /* declared, of a panel of LLMs; NaN: the judge is none */
 };
 void sl_posterior_options_default(struct sl_posterior_options *o);
 
@@ -78,12 +99,13 @@ struct sl_posterior *sl_posterior_open(const char *folder, struct sl_bytes sha25
 void sl_posterior_close(struct sl_posterior *p);
 
 bool sl_posterior_has_weights(const struct sl_posterior *p);
-/* Enough gold pairs were put to the judge to know how good it is in the domain, or over all of them. */
+/* Gold pairs were put to the judge, so something is known of how good it is. */
 bool sl_posterior_judge_known(const struct sl_posterior *p, struct sl_bytes judge, struct sl_bytes domain);
-/* The judge's accuracy in a domain is above chance by more than its interval: it may speak there. False too for a judge
- * that is not known. */
+/* The judge is a witness in the domain: nearest is above chance there by more than its interval, a panel is not known
+ * to be no better. False too for a judge that is not known, and for a single one of a panel. */
 bool sl_posterior_judge_speaks(const struct sl_posterior *p, struct sl_bytes judge, struct sl_bytes domain);
-/* Calibrated probability that a verdict of this judge is right in the domain; 0.5 for one that is not known. */
+/* Calibrated probability that a verdict of this judge is right in the domain; 0.5 for one that is not known. Known are
+ * the witness, which speaks, and the single judges of a panel, by which its votes are weighed. */
 double sl_posterior_judge_accuracy(const struct sl_posterior *p, struct sl_bytes judge, struct sl_bytes domain);
 /* The domain has enough gold, and none of the witnesses is better than chance. */
 bool sl_posterior_blind(const struct sl_posterior *p, struct sl_bytes domain);

@@ -2,9 +2,12 @@
  *
  * posterior.json:
  *
- *     {"format": 2,
+ *     {"format": 3,
  *      "lapse": 0.2,                                             of both models; format 1 has none: 0
- *      "judge": {"name": "nearest", "accuracy": 0.58},           name null: no judge is known
+ *      "judge": {"name": "nearest", "accuracy": 0.58,            name null: no judge is known
+ *                "speaks": false},                               in domains that are not listed; before format 3: no
+ *      "judges": [{"name": "gpt/gpt-4.1-mini",                   of a panel, by name; before format 3: none
+ *                  "accuracy": 0.83, "own": [0.8, ...]}, ...]  in each domain, in their order
  *      "flip_low": 0.61,
  *      "domains": [{"name": "oasst", "blind": false, "judge_accuracy": 0.55, "judge_speaks": true}, ...],
  *      "fits": [{"witnesses": ["gold", "judge"],
@@ -20,6 +23,10 @@
 #include "posterior.h"
 
 #define SL_POSTERIOR_DOMAINS_MOST 4096
+#define SL_POSTERIOR_JUDGES_MOST 64
+/* No judge is right always, nor wrong. */
+#define SL_JUDGE_RIGHT_LEAST 0.001
+#define SL_JUDGE_RIGHT_MOST 0.999
 
 /* Columns of the fits. */
 enum { SL_COLUMN_INTERCEPT, SL_COLUMN_GOLD, SL_COLUMN_BEST, SL_COLUMN_JUDGE, SL_COLUMN_LENGTH };
@@ -33,10 +40,20 @@ struct sl_posterior_domain {
 	double judge_accuracy;
 };
 
+/* One judge of a panel. */
+struct sl_posterior_judge {
+	struct sl_bytes name;
+	double accuracy; /* over all domains */
+	double *own;     /* per domain */
+};
+
 struct sl_posterior {
 	struct sl_arena arena; /* of everything below */
 	struct sl_bytes judge; /* absent: none */
 	double judge_accuracy; /* over all domains */
+	bool judge_speaks;     /* in domains that are not listed */
+	struct sl_posterior_judge *judges;
+	size_t judge_count;
 	double flip_low;
 	double lapse; /* 0 to under 0.5: how often people differ, however large the margin */
 	struct sl_posterior_domain *domains;

@@ -1,11 +1,10 @@
 /* posterior_fit.c -- gold pairs in, a posterior and its version folder out.
  *
- *     1  the judge is calibrated: his accuracy on gold, over all and by domain (a domain is shrunk towards all, all
- *        towards 0.5); for the fit, what a pair's own group contributed is taken out first
+ *     1  the judge is calibrated (posterior_judge.c)
  *     2  L2 is chosen by cross-validation over groups, on the largest set of witnesses
  *     3  every audited pair gets its P from a fit without its fold: on that rest the reliability, the audit of flips
  *        and the expected precision
- *     4  one fit per set of witnesses, on all audited pairs
+ *     4  one fit per set of witnesses, on all audited pairs; with a judge that few of them have, what he adds
  *
  * Rows of one prompt resemble each other: m of them count as m / (1 + (m - 1) ALIKE), the effective size of a
  * cluster sample (Kish 1965), so that one debate with a thousand answers does not settle what a domain is like.
@@ -25,16 +24,20 @@
 #define NO_FOLD UINT32_MAX
 #define DOMAIN_LEAST 10  /* rows of a domain that has weights and evidence of its own */
 #define DOMAINS_MOST 256 /* the largest ones: the evidence travels in an announcement */
-#define SHRINK 20        /* verdicts that the mean over all domains counts in one of them */
 #define ALIKE 0.05       /* intraclass correlation of pairs of one prompt */
 #define LAPSE 0.2        /* see posterior.h */
+#define SHARE_L2 4       /* holds the shares of find_shares to 1: half more or less is no surprise */
+#define SHARE_STEPS 20
+#define SHARE_MOST 2
 
 static const double l2_all_grid[] = { 1, 10 };
 static const double l2_domain_grid[] = { 1, 3, 10, 30, 100, 300 };
 
 void sl_posterior_options_default(struct sl_posterior_options *o)
 {
-	*o = (struct sl_posterior_options){ .seed = 1, .least_audited = 100, .keep = 0.8, .flip = 0.15 };
+	*o = (struct sl_posterior_options){
+		.seed = 1, .least_audited = 100, .keep = 0.8, .flip = 0.15, .judge_accuracy = NAN
+	};
 }
 
 void sl_evidence_add(struct sl_evidence_rows *rows, const struct sl_evidence_row *row)
@@ -52,6 +55,15 @@ void sl_evidence_add(struct sl_evidence_rows *rows, const struct sl_evidence_row
 		r->domain = r[-1].domain;
 	else
 		r->domain = sl_arena_bytes(&rows->texts, row->domain.data ? row->domain : sl_text(""));
+	if (row->opinion_count) {
+		struct sl_evidence_opinion *copy =
+			sl_arena_alloc(&rows->texts, row->opinion_count * sizeof *row->opinions);
+
+		for (size_t i = 0; i < row->opinion_count; i++)
+			copy[i] = (struct sl_evidence_opinion){ sl_arena_bytes(&rows->texts, row->opinions[i].judge),
+								row->opinions[i].verdict };
+		r->opinions = copy;
+	}
 }
 
 void sl_evidence_release(struct sl_evidence_rows *rows)
@@ -104,8 +116,7 @@ static int by_name(const void *a, const void *b)
 	return sl_bytes_compare(x->name, y->name);
 }
 
-/* UTF-8 without NUL: only that can be a key in JSON. */
-static bool is_text(struct sl_bytes name)
+bool sl_fit_is_text(struct sl_bytes name)
 {
 	json_t *text = memchr(name.data, 0, name.size) ? NULL : json_stringn(name.data, name.size);
 
@@ -127,7 +138,7 @@ static void collect_domains(struct sl_fitting *f)
 	qsort(names, count, sizeof *names, by_rows);
 	f->p.domains = sl_arena_zalloc(&f->p.arena, DOMAINS_MOST * sizeof *f->p.domains);
 	for (size_t i = 0; i < count && names[i].rows >= DOMAIN_LEAST && listed < DOMAINS_MOST; i++)
-		if (is_text(names[i].name))
+		if (sl_fit_is_text(names[i].name))
 			f->p.domains[listed++].name = sl_arena_bytes(&f->p.arena, names[i].name);
 	qsort(f->p.domains, listed, sizeof *f->p.domains, by_name);
 	f->p.domain_count = listed;
@@ -159,88 +170,6 @@ static void collect_rows(struct sl_fitting *f, const struct sl_evidence_rows *ro
 		for (size_t k = i; k < end; k++)
 			f->rows[k].weight = 1 / (1 + ((double)audited - 1) * ALIKE);
 	}
-}
-
-/* -- the judge ---------------------------------------------------------------- */
-
-/* Verdicts, and how many agree with the human. */
-struct verdicts {
-	double right, given;
-};
-
-static void count_verdict(struct verdicts *v, const struct sl_fit_row *r)
-{
-	double judge = r->row->judge;
-
-	if (isnan(judge) || judge == 0)
-		return;
-	v->given++;
-	v->right += judge > 0;
-}
-
-static double accuracy_over_all(struct verdicts all)
-{
-	return (all.right + SHRINK * 0.5) / (all.given + SHRINK);
-}
-
-static double accuracy_in_domain(struct verdicts own, struct verdicts all)
-{
-	return (own.right + SHRINK * accuracy_over_all(all)) / (own.given + SHRINK);
-}
-
-static struct verdicts without(struct verdicts of, struct verdicts part)
-{
-	return (struct verdicts){ of.right - part.right, of.given - part.given };
-}
-
-static double logit(double p)
-{
-	return log(p / (1 - p));
-}
-
-static void hear(const struct sl_fitting *f, struct sl_fit_row *r, double accuracy)
-{
-	bool speaks = r->domain != SL_LOGISTIC_NO_DOMAIN && f->p.domains[r->domain].judge_speaks;
-	double judge = r->row->judge;
-
-	r->judge = isnan(judge) ? NAN : !speaks || judge == 0 ? 0 : judge > 0 ? logit(accuracy) : -logit(accuracy);
-}
-
-/* Rows are sorted by group, then domain. */
-static void calibrate_judge(struct sl_fitting *f)
-{
-	struct verdicts *own = sl_calloc(f->p.domain_count + 1, sizeof *own), all = { 0 };
-	struct verdicts none = { 0 };
-
-	for (size_t i = 0; i < f->count; i++) {
-		count_verdict(&all, &f->rows[i]);
-		if (f->rows[i].domain != SL_LOGISTIC_NO_DOMAIN)
-			count_verdict(&own[f->rows[i].domain], &f->rows[i]);
-	}
-	f->p.judge_accuracy = accuracy_over_all(all);
-	for (size_t d = 0; d < f->p.domain_count; d++)
-		f->p.domains[d].judge_accuracy = accuracy_in_domain(own[d], all);
-
-	for (size_t i = 0, end; i < f->count; i = end) {
-		struct verdicts group = { 0 };
-
-		for (end = i; end < f->count && sl_id_equal(f->rows[end].row->group, f->rows[i].row->group); end++)
-			count_verdict(&group, &f->rows[end]);
-		for (size_t k = i, stop; k < end; k = stop) {
-			struct verdicts part = { 0 };
-			uint32_t domain = f->rows[k].domain;
-
-			for (stop = k; stop < end && f->rows[stop].domain == domain; stop++)
-				count_verdict(&part, &f->rows[stop]);
-
-			struct verdicts others = domain == SL_LOGISTIC_NO_DOMAIN ? none : without(own[domain], part);
-			double accuracy = accuracy_in_domain(others, without(all, group));
-
-			for (size_t m = k; m < stop; m++)
-				hear(f, &f->rows[m], accuracy);
-		}
-	}
-	free(own);
 }
 
 /* -- fits --------------------------------------------------------------------- */
@@ -302,6 +231,17 @@ static unsigned largest_set(const struct sl_fitting *f)
 	return SL_WITNESS_GOLD | (f->best ? SL_WITNESS_BEST : 0u) | (f->judged ? SL_WITNESS_JUDGE : 0u);
 }
 
+/* Do enough rows have all of these witnesses, so that weights for them are worth more than those for fewer witnesses
+ * and more rows? `rows` is room for all. */
+static bool has_own_weights(const struct sl_fitting *f, unsigned set, struct sl_logistic_row *rows)
+{
+	unsigned silent = set & ~(unsigned)SL_WITNESS_JUDGE;
+	size_t count = rows_of_set(f, set, rows);
+
+	return (int64_t)count >= f->o->least_audited &&
+	       (silent == set || silent == 0 || 2 * count >= rows_of_set(f, silent, rows));
+}
+
 /* Out-of-fold loss at the L2 that f has. */
 static double validate(const struct sl_fitting *f, unsigned set, const struct sl_logistic_row *rows, size_t count,
 		       double *const weights[FOLDS])
@@ -327,7 +267,8 @@ static double validate(const struct sl_fitting *f, unsigned set, const struct sl
 /* Each fit starts where the one of the strength before ended: they lie close together. */
 static void choose_l2(struct sl_fitting *f, struct sl_logistic_row *rows)
 {
-	unsigned set = largest_set(f);
+	unsigned all_of_them = largest_set(f), without_judge = all_of_them & ~(unsigned)SL_WITNESS_JUDGE;
+	unsigned set = has_own_weights(f, all_of_them, rows) ? all_of_them : without_judge;
 	size_t count = rows_of_set(f, set, rows);
 	double least = INFINITY, all = 0, domain = 0, *weights[FOLDS];
 
@@ -350,19 +291,87 @@ static void choose_l2(struct sl_fitting *f, struct sl_logistic_row *rows)
 	f->l2_domain = domain;
 }
 
-/* One fit for each set of witnesses that enough rows have. */
+/* logit P = intercept + a (the other witnesses) + b (the judge's log-odds): both 1 where he errs independently. By
+ * Newton's method. */
+struct shares {
+	double a, b;
+};
+
+static struct shares find_shares(const struct sl_logistic_row *rows, size_t count, const double *silent,
+				 uint32_t without_fold)
+{
+	static const double only_intercept[SL_LOGISTIC_COLUMNS] = { [SL_COLUMN_INTERCEPT] = 1 };
+	struct shares s = { 1, 1 };
+
+	for (int step = 0; step < SHARE_STEPS; step++) {
+		double slope_a = SHARE_L2 * (s.a - 1), slope_b = SHARE_L2 * (s.b - 1);
+		double aa = SHARE_L2, ab = 0, bb = SHARE_L2, determinant;
+
+		for (size_t i = 0; i < count; i++) {
+			double intercept = sl_logistic_logit(silent, only_intercept, rows[i].domain), p, curve;
+			double others = sl_logistic_logit(silent, rows[i].x, rows[i].domain) - intercept;
+			double judge = rows[i].x[SL_COLUMN_JUDGE];
+
+			if (rows[i].fold == without_fold)
+				continue;
+			p = sl_sigmoid(intercept + s.a * others + s.b * judge);
+			curve = rows[i].weight * p * (1 - p);
+			slope_a += rows[i].weight * (p - rows[i].right) * others;
+			slope_b += rows[i].weight * (p - rows[i].right) * judge;
+			aa += curve * others * others;
+			ab += curve * others * judge;
+			bb += curve * judge * judge;
+		}
+		determinant = aa * bb - ab * ab;
+		s.a -= (bb * slope_a - ab * slope_b) / determinant;
+		s.b -= (aa * slope_b - ab * slope_a) / determinant;
+	}
+	s.a = fmax(0, fmin(SHARE_MOST, s.a));
+	s.b = fmax(0, fmin(SHARE_MOST, s.b));
+	return s;
+}
+
+/* The weights of the set without the judge, and what he adds. NULL: that has none. */
+static double *weights_with_judge(struct sl_fitting *f, unsigned set, struct sl_logistic_row *rows,
+				  uint32_t without_fold)
+{
+	const double *silent = f->p.fits[set & ~(unsigned)SL_WITNESS_JUDGE];
+	size_t count = rows_of_set(f, set, rows), size = (1 + f->p.domain_count) * SL_LOGISTIC_COLUMNS;
+	struct shares s;
+	double *weights;
+
+	if (!(set & SL_WITNESS_JUDGE) || !silent)
+		return NULL;
+	assert(silent[SL_COLUMN_JUDGE] == 0);
+	s = find_shares(rows, count, silent, without_fold);
+	weights = weights_new(f);
+	for (size_t i = 0; i < size; i++)
+		weights[i] = (i % SL_LOGISTIC_COLUMNS == SL_COLUMN_INTERCEPT ? 1 : s.a) * silent[i];
+	weights[SL_COLUMN_JUDGE] = s.b;
+	return weights;
+}
+
+/* One fit for each set of witnesses that enough rows have. A set without the judge comes before the one with him. */
 static void fit_sets(struct sl_fitting *f, struct sl_logistic_row *rows, uint32_t without_fold)
 {
 	for (unsigned set = 1; set < SL_WITNESS_SETS; set++) {
-		size_t count = rows_of_set(f, set, rows);
 		struct sl_logistic_options o = fit_options(f, set, without_fold);
 
 		f->p.fits[set] = NULL;
-		if ((int64_t)count < f->o->least_audited || (set & largest_set(f)) != set)
+		if ((set & largest_set(f)) != set)
 			continue;
+		if (!has_own_weights(f, set, rows)) {
+			f->p.fits[set] = weights_with_judge(f, set, rows, without_fold);
+			continue;
+		}
 		f->p.fits[set] = weights_new(f);
-		sl_logistic_fit(&o, rows, count, f->p.fits[set]);
+		sl_logistic_fit(&o, rows, rows_of_set(f, set, rows), f->p.fits[set]);
 	}
+}
+
+static double logit(double p)
+{
+	return log(p / (1 - p));
 }
 
 static int zone_of(const struct sl_posterior_options *o, double p)
@@ -417,6 +426,8 @@ static bool options_valid(const struct sl_posterior_options *o, struct sl_error 
 		return sl_error_set(e, SL_STOP, "keep is %g, allowed: over 0.5 to under 1", o->keep);
 	if (!(o->flip > 0 && o->flip < 0.5))
 		return sl_error_set(e, SL_STOP, "flip is %g, allowed: over 0 to under 0.5", o->flip);
+	if (!isnan(o->judge_accuracy) && !(o->judge_accuracy >= 0.5 && o->judge_accuracy < 1))
+		return sl_error_set(e, SL_STOP, "judge_accuracy is %g, allowed: 0.5 to under 1", o->judge_accuracy);
 	return true;
 }
 
@@ -462,11 +473,13 @@ bool sl_posterior_fit(const struct sl_posterior_options *o, const struct sl_evid
 		json_decref(trained_on);
 		return sl_error_set(e, SL_STOP, "what the posterior was trained on must be a JSON object");
 	}
-	f.p.judge = sl_text(judge);
 	f.p.lapse = LAPSE;
 	collect_rows(&f, rows);
+	if (isnan(o->judge_accuracy) ||
+	    f.judged) /* of a panel that nobody asked nothing is known but what is declared */
+		f.p.judge = sl_text(judge);
 	evidence = sl_fit_evidence(&f);
-	calibrate_judge(&f);
+	sl_fit_judge(&f);
 	fit(&f);
 	flips = sl_fit_flips(&f);
 	json = sl_fit_report(&f, evidence, &flips);

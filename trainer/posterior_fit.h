@@ -25,6 +25,8 @@ struct sl_fitting {
 	struct sl_posterior p;    /* being made */
 };
 
+/* UTF-8 without NUL: only that can be a key in JSON. */
+bool sl_fit_is_text(struct sl_bytes name);
 /* What is known of an audited row, oriented to the label as it arrived. */
 struct sl_witnesses sl_fit_witnesses(const struct sl_fit_row *r);
 
@@ -35,6 +37,9 @@ struct sl_domain_evidence {
 };
 /* The last is of all rows together: [p.domain_count]. From malloc. */
 struct sl_domain_evidence *sl_fit_evidence(struct sl_fitting *f);
+
+/* How good the judge is, and every one of a panel; and what he says of each row. Needs `judge_speaks`. */
+void sl_fit_judge(struct sl_fitting *f);
 
 /* The audit of flips: sets p.flip_low. Then the report of the announcement. */
 struct sl_accuracy sl_fit_flips(struct sl_fitting *f);

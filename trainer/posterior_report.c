@@ -25,7 +25,7 @@
 
 #define BLIND_ROWS 50   /* fewer say nothing about a domain */
 #define BLIND_GROUPS 10 /* nor do fewer prompts, however many answers they have */
-#define SPEAK_COUNT 30  /* verdicts before a judge may speak in a domain */
+#define SPEAK_COUNT 30  /* verdicts before it is known how good a judge is in a domain */
 #define BINS 10
 
 /* What was found on some rows: positive is right, negative is wrong, 0 a tie. */
@@ -125,9 +125,32 @@ static struct sl_domain_evidence evidence_of(const struct sl_fitting *f, struct 
 	return e;
 }
 
+static bool is_measured(const struct sl_accuracy *a)
+{
+	return a->count >= SPEAK_COUNT;
+}
+
 static bool over_chance(const struct sl_accuracy *a)
 {
 	return a->count && a->low > 0.5;
+}
+
+/* Who speaks where, and where nobody does: see posterior.h. A panel is presumed to be in a domain what it is elsewhere;
+ * `nearest` is modest. */
+static void weigh(struct sl_fitting *f, const struct sl_domain_evidence *evidence)
+{
+	const struct sl_accuracy *all = &evidence[f->p.domain_count].judge;
+	bool panel = !isnan(f->o->judge_accuracy) && f->judged, proven = panel && is_measured(all) && over_chance(all);
+
+	f->p.judge_speaks = panel && (proven || !is_measured(all));
+	for (size_t d = 0; d < f->p.domain_count; d++) {
+		const struct sl_domain_evidence *e = &evidence[d];
+		bool here = is_measured(&e->judge) && over_chance(&e->judge);
+
+		f->p.domains[d].judge_speaks = is_measured(&e->judge) ? here : f->p.judge_speaks;
+		f->p.domains[d].blind = e->rows >= BLIND_ROWS && e->groups >= BLIND_GROUPS && !over_chance(&e->gold) &&
+					!over_chance(&e->best) && !here && (is_measured(&e->judge) || !proven);
+	}
 }
 
 struct sl_domain_evidence *sl_fit_evidence(struct sl_fitting *f)
@@ -144,15 +167,8 @@ struct sl_domain_evidence *sl_fit_evidence(struct sl_fitting *f)
 			if (d == domains || f->rows[i].domain == d)
 				rows[count++] = i;
 		evidence[d] = evidence_of(f, &s, rows, count);
-		if (d == domains)
-			break;
-
-		const struct sl_domain_evidence *e = &evidence[d];
-
-		f->p.domains[d].judge_speaks = e->judge.count >= SPEAK_COUNT && over_chance(&e->judge);
-		f->p.domains[d].blind = e->rows >= BLIND_ROWS && e->groups >= BLIND_GROUPS && !over_chance(&e->gold) &&
-					!over_chance(&e->best) && !f->p.domains[d].judge_speaks;
 	}
+	weigh(f, evidence);
 	sample_release(&s);
 	free(rows);
 	return evidence;

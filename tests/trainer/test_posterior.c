@@ -355,7 +355,7 @@ static void refuses(void **state)
 	} cases[] = {
 		{ "", "line" },
 		{ "[]", "format" },
-		{ "{\"format\": 3}", "format" },
+		{ "{\"format\": 4}", "format" },
 		{ "{\"format\": 2}", "lapse" },
 		{ "{\"format\": 2, \"lapse\": 0.5}", "lapse" },
 		{ "{\"format\": 1, \"judge\": {\"name\": 3}}", "judge.name" },
@@ -367,6 +367,20 @@ static void refuses(void **state)
 		{ HEAD "\"domains\": [{\"name\": \"a\", \"blind\": 0}]}", "domain 1: 'blind'" },
 		{ HEAD "\"domains\": [" DOMAIN("\"b\"") "," DOMAIN("\"a\"") "]}", "domain 2: names must be in order" },
 		{ HEAD "\"domains\": []}", "fits" },
+#define HEAD_3 "{\"format\": 3, \"lapse\": 0, \"judge\": {\"name\": \"llm\", \"accuracy\": 0.5, \"speaks\": "
+		{ HEAD_3 "1}}", "judge.speaks" },
+		{ HEAD_3 "true}, \"flip_low\": 0, \"domains\": []}", "'judges' must be a list" },
+		{ HEAD_3 "true}, \"flip_low\": 0, \"domains\": [], \"judges\": [{\"name\": 3}]}", "judge 1: 'name'" },
+		{ HEAD_3 "true}, \"flip_low\": 0, \"domains\": [], \"judges\": [{\"name\": \"a\", \"accuracy\": 1}]}",
+		  "judge 1: 'accuracy'" },
+		{ HEAD_3
+		  "true}, \"flip_low\": 0, \"domains\": [" DOMAIN("\"b\"") "], \"judges\": [{\"name\": "
+									   "\"a\", \"accuracy\": 0.5, \"own\": []}]}",
+		  "judge 1: 'own' has 0 domains, expected 1" },
+		{ HEAD_3 "true}, \"flip_low\": 0, \"domains\": [" DOMAIN(
+			  "\"b\"") "], \"judges\": [{\"name\": "
+				   "\"a\", \"accuracy\": 0.5, \"own\": [\"x\"]}]}",
+		  "judge 1: 'own'" },
 		{ HEAD "\"domains\": [], \"fits\": [{}]}", "fit 1: 'witnesses'" },
 		{ HEAD "\"domains\": [], \"fits\": [{\"witnesses\": [\"gold\", \"oracle\"]}]}", "witnesses" },
 		{ HEAD "\"domains\": [], \"fits\": [{\"witnesses\": [\"gold\"], \"all\": [1]}]}",
