@@ -91,7 +91,7 @@ quiet() {
 # The chain of judged.yaml with three judges of the same server at hand.
 topology() {
 	sed -e '/^endpoints:/,/^prices:/d' -e '/^  gpt-4.1-mini:/d' -e '/^  Qwen/d' -e 's/^    attributes: missing.*/    attributes: off/' \
-		-e '/attributes_judge:/d' -e '/^    second:/d' -e '/^    budget: /d' -e "s/^    probes: .*/    probes: $probes/" \
+		-e '/attributes_judge:/d' -e '/^    second:/d' -e '/^    budget: /d' -e 's/judges: .first./judges: [a]/' -e "s/^    probes: .*/    probes: $probes/" \
 		topology/judged.yaml
 	cat <<-END
 		endpoints:
