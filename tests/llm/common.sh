@@ -1,8 +1,8 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154
 # common.sh -- what the scripts here share: options, a folder, a scripted server, `sluice run`, and waiting. They source
-# it, set `name`, and call `begin "$@"`. Waiting is polling with a bound; nothing has a fixed port.
+# it, set `name` and `topology`, and call `begin "$@"`. Waiting is polling with a bound; nothing has a fixed port.
 
-build=.build/release keep=no server_pid='' run_pid=''
+build=.build/release keep=no server_pid='' run_pid='' extra_pid=''
 
 say() { printf '%s: %s\n' "$name" "$*"; }
 
@@ -20,7 +20,7 @@ skip() {
 
 leave() {
 	local pid
-	for pid in "$run_pid" "$server_pid"; do
+	for pid in "$run_pid" "$server_pid" "$extra_pid"; do
 		[[ -z $pid ]] || kill -9 "$pid" 2>/dev/null || true
 		[[ -z $pid ]] || wait "$pid" 2>/dev/null || true
 	done
