@@ -376,6 +376,31 @@ static void test_huge_answer(void **state)
 	server_stop(s);
 }
 
+static bool answer_headers(struct server *s, struct connection *c, int number)
+{
+	(void)s;
+	(void)number;
+	say(c, "HTTP/1.1 200 OK\r\n");
+	for (int i = 0; i < 20000; i++)
+		say(c, "X-Much-Too-Much: 0123456789\r\n");
+	return reset(c);
+}
+
+static void test_endless_headers(void **state)
+{
+	struct fixture *f = *state;
+	struct server *s = server_start(0, answer_headers, NULL);
+	struct asked a = { 0 };
+
+	open_ports(f, s->port, 0);
+	ask(f, &a, "{}");
+	wait_settled(f, 1);
+	assert_int_equal(a.status, SL_GAVE_UP);
+	assert_int_equal(a.attempts, 1);
+	end(f);
+	server_stop(s);
+}
+
 /* -- Away and back ----------------------------------------------------------------------------------- */
 
 static int free_port(void)
@@ -810,6 +835,7 @@ int main(void)
 		TEST(test_asked_again_by_curl),
 		TEST(test_timeout),
 		TEST(test_huge_answer),
+		TEST(test_endless_headers),
 		TEST(test_refused_then_back),
 		TEST(test_locked_out_then_back),
 		TEST(test_poison_is_given_up),

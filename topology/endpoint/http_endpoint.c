@@ -52,6 +52,7 @@ struct endpoint {
 	char **urls;
 	bool *loopback, *pipewait;    /* per replica */
 	struct curl_slist **headers;  /* per key */
+	struct curl_slist **forms;    /* the same for a body that is a form */
 	struct sl_http_attempt *idle; /* to be used again */
 	struct sl_buf url;
 	struct sl_endpoint_stats stats;
@@ -199,10 +200,14 @@ static void send_now(struct endpoint *p, struct call *c, int64_t now_ms)
 	curl_easy_setopt(a->easy, CURLOPT_URL, sl_buf_text(&p->url));
 	curl_easy_setopt(a->easy, CURLOPT_PROXY, p->loopback[c->path.replica] ? "" : NULL);
 	curl_easy_setopt(a->easy, CURLOPT_PIPEWAIT, p->pipewait[c->path.replica] ? 1L : 0L);
-	curl_easy_setopt(a->easy, CURLOPT_HTTPHEADER, p->headers[c->path.key]);
-	curl_easy_setopt(a->easy, CURLOPT_POST, 1L);
-	curl_easy_setopt(a->easy, CURLOPT_POSTFIELDS, c->out->body.size ? c->out->body.data : "");
+	curl_easy_setopt(a->easy, CURLOPT_HTTPHEADER, (c->out->form ? p->forms : p->headers)[c->path.key]);
+	/* What must not be sent twice gets a connection of its own, which cannot turn out to be dead. */
+	curl_easy_setopt(a->easy, CURLOPT_FRESH_CONNECT, c->out->once ? 1L : 0L);
+	curl_easy_setopt(a->easy, c->out->get ? CURLOPT_HTTPGET : CURLOPT_POST, 1L);
 	curl_easy_setopt(a->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->out->body.size);
+	if (!c->out->get) /* setting them makes it a POST */
+		curl_easy_setopt(a->easy, CURLOPT_POSTFIELDS, c->out->body.size ? c->out->body.data : "");
+	a->answer_max = c->out->answer_max;
 	a->request_size = c->out->body.size;
 	a->call = c;
 	c->attempt = a;
@@ -217,7 +222,8 @@ static int64_t pump(struct endpoint *p, int64_t now_ms)
 	struct call *c;
 
 	while ((c = p->ready.first)) {
-		double tokens = (double)(c->out->body.size / BYTES_PER_TOKEN) + (double)c->out->tokens_max;
+		double tokens =
+			c->out->plain ? 0 : (double)(c->out->body.size / BYTES_PER_TOKEN) + (double)c->out->tokens_max;
 		int64_t wait, for_tokens;
 
 		if ((int64_t)p->under_way.count >= sl_window_size(&p->window) || p->member.connecting >= CONNECTING_MAX)
@@ -286,7 +292,7 @@ static void give_back(struct endpoint *p, const struct call *c, enum sl_reply_cl
 {
 	int64_t used;
 
-	if (p->def->tokens_per_minute == 0 || class == SL_REPLY_TIMEOUT || class == SL_REPLY_BROKEN)
+	if (p->def->tokens_per_minute == 0 || c->out->plain || class == SL_REPLY_TIMEOUT || class == SL_REPLY_BROKEN)
 		return;
 	used = class == SL_REPLY_ANSWERED ? tokens_used(body) : 0;
 	if (used >= 0)
@@ -336,7 +342,7 @@ static void again(struct endpoint *p, struct call *c, enum sl_reply_class class,
 	default:
 		break;
 	}
-	if ((counts && c->failures > p->def->retries && !away) ||
+	if ((counts && (c->out->once || (c->failures > p->def->retries && !away))) ||
 	    (c->server_errors >= SERVER_ERRORS_MAX && c->server_errors > p->def->retries)) {
 		give_up(p, c, why);
 		return;
@@ -376,7 +382,7 @@ static void ended(struct sl_http_member *m, struct sl_http_attempt *a, int64_t n
 	p->stats.classes[class]++;
 	if (a->sends) {
 		/* All but the last were given up by curl on a dead connection. */
-		uint32_t unknown = a->sends - 1 + ((a->code || a->too_large) && a->sent_whole);
+		uint32_t unknown = c->out->plain ? 0 : a->sends - 1 + ((a->code || a->too_large) && a->sent_whole);
 
 		c->unknown += unknown;
 		p->stats.unknown += unknown;
@@ -386,11 +392,11 @@ static void ended(struct sl_http_member *m, struct sl_http_attempt *a, int64_t n
 	sl_route_ended(&p->route, &c->path, class, &a->headers, why, a->began_ms, now_ms, chance(p));
 	give_back(p, c, class, reply.body);
 	tell(p);
+	p->answered |= class == SL_REPLY_ANSWERED || class == SL_REPLY_REFUSED;
 	if (class == SL_REPLY_THROTTLED)
 		p->stats.halvings += sl_window_throttled(&p->window, a->began_ms, now_ms);
 	switch (class) {
 	case SL_REPLY_ANSWERED:
-		p->answered = true;
 		sl_window_good(&p->window);
 		sl_endpoint_stats_latency(&p->stats, now_ms - a->began_ms);
 		/* fall through */
@@ -401,7 +407,8 @@ static void ended(struct sl_http_member *m, struct sl_http_attempt *a, int64_t n
 		to_settled(p, c, (int)a->status);
 		break;
 	case SL_REPLY_TOO_LARGE:
-		snprintf(c->why, sizeof c->why, "answer over %zu MiB", SL_ANSWER_MAX >> 20);
+		snprintf(c->why, sizeof c->why, "answer over %zu MiB",
+			 (c->out->answer_max ? c->out->answer_max : SL_ANSWER_MAX) >> 20);
 		to_settled(p, c, SL_GAVE_UP);
 		break;
 	default:
@@ -427,7 +434,7 @@ static void leave(struct sl_http_member *m)
 		list_take(&p->under_way, c);
 		sl_route_aborted(&p->route, &c->path);
 		c->attempts += a->sends;
-		c->unknown += a->sends ? a->sends - 1 + a->sent_whole : 0;
+		c->unknown += a->sends && !c->out->plain ? a->sends - 1 + a->sent_whole : 0;
 		sl_http_attempt_free(a);
 		settle_away(p, c, "stopped", "without waiting for the answer");
 	}
@@ -479,6 +486,9 @@ static struct sl_endpoint_now now_of(const struct endpoint *p)
 	} else if (sl_route_throttled(&p->route, now_ms)) {
 		now.state = "throttled";
 		now.why = "the server asked for fewer calls";
+	} else { /* something may be going wrong */
+		for (size_t i = 0; i < p->route.replica_count && !now.why[0]; i++)
+			now.why = p->route.replicas[i].circuit.why;
 	}
 	return now;
 }
@@ -547,8 +557,11 @@ static void free_endpoint(struct sl_endpoint *e)
 	}
 	for (size_t i = 0; i < p->route.replica_count; i++)
 		free(p->urls[i]);
-	for (size_t i = 0; i < p->route.key_count; i++)
+	for (size_t i = 0; i < p->route.key_count; i++) {
 		curl_slist_free_all(p->headers[i]);
+		curl_slist_free_all(p->forms[i]);
+	}
+	free(p->forms);
 	free(p->urls);
 	free(p->loopback);
 	free(p->pipewait);
@@ -599,11 +612,11 @@ static void header(struct curl_slist **list, const char *name, const char *value
 	sl_buf_release(&line);
 }
 
-static struct curl_slist *headers_of(const struct sl_endpoint_def *d, const char *key)
+static struct curl_slist *headers_of(const struct sl_endpoint_def *d, const char *key, const char *type)
 {
 	struct curl_slist *list = NULL;
 
-	header(&list, "Content-Type: application/json", "");
+	header(&list, "Content-Type: ", type);
 	header(&list, "Accept: application/json", "");
 	header(&list, "Expect:", ""); /* no 100-continue: it costs a second where it is not known */
 	header(&list, "User-Agent: sluice", "");
@@ -645,6 +658,7 @@ struct sl_endpoint *sl_http_endpoint_new(struct sl_http_loop *loop, const struct
 	p->loopback = sl_calloc(d->urls.count, sizeof *p->loopback);
 	p->pipewait = sl_calloc(d->urls.count, sizeof *p->pipewait);
 	p->headers = sl_calloc(keys, sizeof(struct curl_slist *));
+	p->forms = sl_calloc(keys, sizeof(struct curl_slist *));
 	for (size_t i = 0; i < d->urls.count; i++) {
 		size_t size = strlen(d->urls.at[i]);
 
@@ -654,8 +668,12 @@ struct sl_endpoint *sl_http_endpoint_new(struct sl_http_loop *loop, const struct
 		p->loopback[i] = is_loopback(p->urls[i]);
 		p->pipewait[i] = may_share(p->urls[i], d->http);
 	}
-	for (size_t i = 0; i < keys; i++)
-		p->headers[i] = headers_of(d, d->keys.count ? d->keys.at[i] : NULL);
+	for (size_t i = 0; i < keys; i++) {
+		const char *key = d->keys.count ? d->keys.at[i] : NULL;
+
+		p->headers[i] = headers_of(d, key, "application/json");
+		p->forms[i] = headers_of(d, key, "multipart/form-data; boundary=" SL_FORM_BOUNDARY);
+	}
 	sl_http_loop_join(loop, &p->member, d->in_flight);
 	return &p->base;
 }

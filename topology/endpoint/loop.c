@@ -10,9 +10,12 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define EVENTS_MAX 256
+#define HEADERS_MAX ((size_t)256 << 10)
+#define OTHER_FILES 1024 /* that the rest of the process may have open */
 
 struct sl_http_loop {
 	pthread_mutex_t lock;
@@ -70,8 +73,9 @@ static int on_timer(CURLM *multi, long ms, void *arg)
 static size_t on_body(char *data, size_t one, size_t size, void *arg)
 {
 	struct sl_http_attempt *a = arg;
+	size_t most = a->answer_max ? a->answer_max : SL_ANSWER_MAX;
 
-	if (size * one > SL_ANSWER_MAX - a->body.size) {
+	if (size * one > most - a->body.size) {
 		a->too_large = true;
 		return 0;
 	}
@@ -83,6 +87,12 @@ static size_t on_header(char *data, size_t one, size_t size, void *arg)
 {
 	struct sl_http_attempt *a = arg;
 
+	/* curl keeps them all. */
+	if (size * one > HEADERS_MAX - a->header_bytes) {
+		a->too_large = true;
+		return 0;
+	}
+	a->header_bytes += size * one;
 	sl_reply_headers_line(&a->headers, (struct sl_bytes){ data, one * size }, sl_wall_ms());
 	return one * size;
 }
@@ -139,6 +149,7 @@ void sl_http_loop_start(struct sl_http_loop *l, struct sl_http_attempt *a, int64
 	sl_reply_headers_none(&a->headers);
 	a->too_large = a->sent_whole = false;
 	a->sends = 0;
+	a->header_bytes = 0;
 	a->code = 0;
 	a->status = 0;
 	a->error[0] = 0;
@@ -316,9 +327,28 @@ static int must_fd(int fd, const char *what)
 	abort();
 }
 
+/* A connection is an open file, and the usual limit is 1,024 of them. */
+static void room_for_files(int64_t connections)
+{
+	const rlim_t need = (rlim_t)connections + OTHER_FILES;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= need)
+		return;
+	limit.rlim_cur = limit.rlim_max < need ? limit.rlim_max : need;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	if (limit.rlim_cur < need)
+		sl_log(SL_LOG_WARN, NULL,
+		       "this process may have %llu files open, the endpoints' in_flight and the rest may need %llu: "
+		       "raise the limit (ulimit -n) or lower in_flight",
+		       (unsigned long long)limit.rlim_cur, (unsigned long long)need);
+}
+
 static void start(struct sl_http_loop *l)
 {
 	struct epoll_event event = { .events = EPOLLIN };
+
+	room_for_files(l->connections);
 
 	l->wake_fd = must_fd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK), "make an eventfd");
 	l->epoll_fd = must_fd(epoll_create1(EPOLL_CLOEXEC), "make an epoll");

@@ -30,9 +30,11 @@ struct sl_http_attempt {
 	void *call; /* the member's */
 	CURL *easy; /* with every option set that the answer does not need */
 	size_t request_size;
+	size_t answer_max; /* 0: SL_ANSWER_MAX */
 	/* What came back. */
 	struct sl_buf body;
 	struct sl_reply_headers headers;
+	size_t header_bytes;
 	bool too_large;
 	uint32_t sends; /* curl sends again by itself when a kept connection turns out dead */
 	int code;       /* CURLcode */
