@@ -143,7 +143,12 @@ void sl_table_scan(struct sl_task *, struct sl_scan *, int table, int64_t after_
  * endpoint sends, limits, retries, and keeps every answer durably under the
  * hash of (model, body, sample) before it may be used, so a replay or a
  * repeated question is not paid twice. The most that a call can cost is reserved from the budgets before it
- * is sent. */
+ * is sent. What is no answer (not 200, or no JSON object or array, or one that says `error`) is used once and not kept.
+ *
+ * ask() also runs for batches whose turn has not come (option `ahead`), between the rounds of the one whose turn it is,
+ * only so that answers are there in time: nothing is kept of it but them. It runs again in their turn, at least once
+ * and last before process(). So what it leaves in `self` is of the batch that it was last called with, and numbers of
+ * calls hold until ask() returns; who wants an answer asks for it again from the top, which costs nothing. */
 struct sl_call {
 	const char *endpoint; /* a name from the topology file, never a URL */
 	const char *path;     /* below the endpoint's address; NULL: "/chat/completions" */
@@ -161,8 +166,15 @@ enum {
 	SL_UNSETTLED = 0,
 	SL_GAVE_UP = -1,   /* after all retries; see why */
 	SL_NO_BUDGET = -2, /* or_not: was not sent */
-	SL_AWAY = -3       /* or_not: was not sent, or not answered: the endpoint is down, its key is wrong ... */
+	SL_AWAY = -3,      /* or_not: was not sent, or not answered: the endpoint is down, its key is wrong ... */
+	SL_PARKED = -4     /* it waits for a batch of its endpoint: see below */
 };
+/* An endpoint that collects questions for the Batch API (`batch: true`) answers hours later. A call to it is settled at
+ * once as SL_PARKED, and `why` is its key, 32 hex digits. The pair goes out by the port "deferred", because
+ * "parked: KEY KEY ... whatever", with at most SL_PARKED_MOST keys; when all these questions are settled the runtime
+ * brings it back as a new record of the step's input, and asking again finds the answers. Only steps with that port
+ * may name such an endpoint. */
+#define SL_PARKED_MOST 8
 struct sl_answer {
 	int status; /* HTTP status, or one of the above */
 	const char *why;

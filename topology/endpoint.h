@@ -43,10 +43,18 @@ struct sl_outcall {
 	struct sl_id key; /* hash of (model, body, sample) */
 	int64_t tokens_max;
 	bool or_not;
+	/* What is no question to a model but the dialogue about files and batches (batch.h). */
+	bool plain;        /* takes no tokens from the limits, and costs nothing */
+	bool get;          /* GET, without a body; else POST */
+	bool form;         /* the body is multipart/form-data with SL_FORM_BOUNDARY */
+	bool once;         /* doing it twice would do harm: sent at most once, then SL_GAVE_UP */
+	size_t answer_max; /* bytes; 0: 16 MiB */
 	void *owner;
 	/* The reply is copied before it returns. */
 	void (*done)(struct sl_outcall *, const struct sl_settlement *);
 };
+
+#define SL_FORM_BOUNDARY "sluice-form-8f3b1c"
 
 struct sl_endpoint;
 
