@@ -112,7 +112,7 @@ bool sl_memo_evict(struct sl_store *store, struct sl_bytes prefix, const struct 
 	scan = store->ops->scan(store, sl_buf_bytes(&by_age));
 	while (store->ops->next(scan, &at, &value, e)) {
 		struct sl_id key;
-		int64_t ms, size = value.size == 8 ? (int64_t)sl_get_le64(value.data) : 0;
+		int64_t ms = 0, size = value.size == 8 ? (int64_t)sl_get_le64(value.data) : 0;
 		bool read = age_read(at, by_age.size, &ms, &key);
 		bool small = bounds->bytes_max == 0 || *bytes <= bounds->bytes_max;
 		bool young = bounds->age_max_ms == 0 || (read && ms >= now_ms - bounds->age_max_ms);
