@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
 # remote.sh -- a chain without a model of its own: vectors and rewards come from a server.
 #
-#     tests/llm/remote.sh [--pairs 200] [--share 0.2] [--seed 1] [--build DIR] [--keep]
+#     tests/llm/remote.sh [--pairs 200] [--share 0.05] [--seed 1] [--build DIR] [--keep]
 #
 # The server's rewards know the truth, so the rule of the paper must keep the pairs whose label is right. Four runs:
 #
 #     openai, vllm     POST /v1/embeddings and /classify of vLLM: what is kept is right, each question was paid once
 #     replayed         the pairs go through the chain again: nothing is asked
 #     tei, sglang      POST /embed and /classify of SGLang: the same pairs are kept
-#     failures         the same while a share of all requests fails: the same pairs are kept
+#     failures         the same while a share of all requests fails in each of three ways: the same pairs are kept
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 name=remote.sh
 . tests/llm/common.sh
 
-pairs=200 share=0.2 seed=1
+pairs=200 share=0.05 seed=1
 begin "$@"
 topology=$dir/remote.yaml
 
