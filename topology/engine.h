@@ -8,6 +8,7 @@
  *     training.c   when and on what the models are trained
  *     prefix.c     the topics as examples
  *     freeze.c     tables that stay as they are
+ *     judge_health.c   what probes say of the LLM judges
  *     status.c     counts and states as JSON and metrics
  *
  * Locks, in the order they may be taken: commit, sched. A commit never waits for
@@ -62,6 +63,7 @@ struct sl_runtime {
 	bool broken;                    /* a commit failed half-way: nothing more is committed */
 	struct sl_scheduler *scheduler; /* embedded; on while sl_runtime_run is */
 	struct sl_training *training;
+	struct sl_judge_health *judges; /* judge_health.c; NULL: there are no LLM judges */
 	_Atomic int stop;
 	_Atomic bool running;  /* inside sl_runtime_run */
 	_Atomic bool draining; /* stopping: nothing is asked any more, and no batch that asks is played */

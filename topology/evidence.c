@@ -109,6 +109,29 @@ static void judge(struct gather *g, const struct sl_pair *gold, struct sl_eviden
 	row->confidence = sl_nearest_confidence(vote);
 }
 
+static double heard(int8_t held)
+{
+	return held <= SL_PROBE_SILENT ? NAN : held;
+}
+
+/* What the panel said, and each of its judges. */
+static void hear_panel(struct gather *g, const struct sl_pair *gold, struct sl_evidence_row *row)
+{
+	const struct sl_probe *probe = sl_probes_find(g->from->probes, gold->id);
+	struct sl_evidence_opinion *opinions;
+
+	row->judge = row->confidence = NAN;
+	if (!probe)
+		return;
+	row->judge = heard(probe->panel);
+	opinions = sl_arena_alloc(&g->scratch, g->from->probes->name_count * sizeof *opinions);
+	for (size_t i = 0; i < g->from->probes->name_count; i++)
+		if (!isnan(heard(probe->judges[i])))
+			opinions[row->opinion_count++] =
+				(struct sl_evidence_opinion){ sl_text(g->from->probes->names[i]), probe->judges[i] };
+	row->opinions = opinions;
+}
+
 /* The gold margin of split train comes later, out of sample. */
 static void ask(struct gather *g, const struct sl_pair *p)
 {
@@ -134,7 +157,10 @@ static void ask(struct gather *g, const struct sl_pair *p)
 		row.gold = (rewards[0].chosen - rewards[0].rejected) / sl_model_temperature(g->from->gold);
 	if (g->from->best)
 		row.best = (rewards[1].chosen - rewards[1].rejected) / sl_model_temperature(g->from->best);
-	judge(g, p, &row);
+	if (g->from->probes)
+		hear_panel(g, p, &row);
+	else
+		judge(g, p, &row);
 	sl_evidence_add(g->rows, &row);
 }
 
@@ -170,6 +196,7 @@ bool sl_evidence_gather(const struct sl_examples *gold, const struct sl_evidence
 	bool done = true;
 
 	assert(sources->examples <= SL_COSINE_K_MAX && rows->count == 0);
+	assert(sources->examples == 0 || !sources->probes);
 	sl_train_options_default(&usual);
 	if (options.folds == 0)
 		options.folds = usual.folds;

@@ -7,19 +7,23 @@
  *              strengths of L2 where these leave them open;
  *              groups of split select: the champion itself, which has not been trained on them
  *     best     the champion: it never trains on gold
- *     judge    `nearest`: the examples are of split train and never of the pair's own group
+ *     judge    `nearest`: the examples are of split train and never of the pair's own group;
+ *              a panel of LLMs: what it said about the pair as a probe, which got examples in the same way. Most gold
+ *              pairs were not probed
  *
  * Margins are divided by the temperature of the champion. Pairs of split report are left out. */
 #ifndef SL_EVIDENCE_H
 #define SL_EVIDENCE_H
 
 #include "../trainer/posterior.h"
+#include "judge_record.h"
 
 struct sl_evidence_sources {
 	const struct sl_model *gold, *best;   /* champions; best NULL: absent */
 	struct sl_train_options gold_options; /* of the gold trainer; folds 0: the default number */
-	size_t examples;                      /* of retrieve: how many gold pairs a judge gets; 0: there is no judge */
-	double threshold;                     /* of annotate */
+	size_t examples;                /* of retrieve: how many gold pairs `nearest` gets; 0: it does not judge */
+	double threshold;               /* of annotate */
+	const struct sl_probes *probes; /* of a panel of LLMs; NULL: there is none */
 };
 
 /* Is the pair gold that tells how often arrived labels are right: sampled at random, arrived label known, and not in

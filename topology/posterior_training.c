@@ -2,9 +2,11 @@
  *
  * The posterior says how far the champions of gold and best and the judge can be trusted, so it belongs to those
  * champions: it is due when there is a gold model and no posterior yet, when a champion has changed, when enough gold
- * pairs were audited since (or just so many that there can be weights), and after an interval if anything is new. What
- * a version was fitted on stands in its folder, as with the other models: {"gold": 3, "best": 1, "audited": 412} beside
- * the offsets.
+ * pairs were audited since (or just so many that there can be weights), and after an interval if anything is new. Where
+ * LLM judges are asked, it is due too when gold pairs were put to judges of another setting than it knows, and
+ * when the probes of one setting reach 50, 100, 200, 400 and so on: their weight changes least where there are many.
+ * What a version was fitted on stands in its folder, as with the other models: {"gold": 3, "best": 1, "audited": 412,
+ * "probes": 100, "setting": "a9..."} beside the offsets.
  *
  * It is a calibration, not a candidate: no promotion test, the newest is the champion, until a person moves it.
  * Where gold was announced as absent (filter.without_gold) there is nothing to calibrate, and the posterior is
@@ -17,7 +19,10 @@
 #include "../trainer/registry.h"
 #include "base/log.h"
 #include "evidence.h"
+#include "judge_health.h"
 #include "prefix.h"
+
+#define PROBES_LEAST 50 /* a first fit because of them */
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -41,20 +46,6 @@ static void champions_now(struct sl_runtime *rt, struct champions *c)
 
 /* -- what the topology says ------------------------------------------------------------------- */
 
-/* The value of an option of the first step with this operator, in place; NULL: there is no such step. */
-static const void *option_of(const struct sl_topology *t, const char *operator, const char * name)
-{
-	for (size_t i = 0; i < t->step_count; i++) {
-		const struct sl_step *s = &t->steps[i];
-
-		for (const struct sl_option *o = s->op->options; o && o->name && strcmp(s->op->name, operator) == 0;
-		     o++)
-			if (strcmp(o->name, name) == 0)
-				return (const char *)s->self_image + o->offset;
-	}
-	return NULL;
-}
-
 static const struct sl_trainer_def *gold_trainer(const struct sl_topology *t)
 {
 	for (size_t i = 0; i < t->trainer_count; i++)
@@ -65,9 +56,9 @@ static const struct sl_trainer_def *gold_trainer(const struct sl_topology *t)
 
 static void sources_of(const struct sl_topology *t, struct sl_evidence_sources *from)
 {
-	const int64_t *examples = option_of(t, "retrieve", "k");
-	const char *const *backend = option_of(t, "annotate", "backend");
-	const double *threshold = option_of(t, "annotate", "threshold");
+	const int64_t *examples = sl_option_of(t, "retrieve", "k");
+	const char *const *backend = sl_option_of(t, "annotate", "backend");
+	const double *threshold = sl_option_of(t, "annotate", "threshold");
 
 	*from = (struct sl_evidence_sources){ 0 };
 	sl_training_options(gold_trainer(t), &from->gold_options);
@@ -77,13 +68,31 @@ static void sources_of(const struct sl_topology *t, struct sl_evidence_sources *
 	}
 }
 
+/* LLM judges are asked. */
+static bool has_panel(const struct sl_topology *t)
+{
+	const char *const *backend = sl_option_of(t, "annotate", "backend");
+
+	return backend && strcmp(*backend, SL_NEAREST) != 0;
+}
+
+static const char *judge_of(const struct sl_topology *t)
+{
+	const char *const *panel = sl_option_of(t, "annotate", "panel");
+
+	return has_panel(t) ? *panel : SL_NEAREST;
+}
+
 static void options_of(const struct sl_topology *t, const struct sl_trainer_def *def, struct sl_posterior_options *o)
 {
-	const double *keep = option_of(t, "filter", "keep"), *flip = option_of(t, "filter", "flip");
+	const double *keep = sl_option_of(t, "filter", "keep"), *flip = sl_option_of(t, "filter", "flip");
+	const double *judge_accuracy = sl_option_of(t, "annotate", "judge_accuracy");
 
 	sl_posterior_options_default(o);
 	o->seed = (uint64_t)def->seed;
 	o->least_audited = def->min_pairs;
+	if (has_panel(t))
+		o->judge_accuracy = *judge_accuracy;
 	if (keep)
 		o->keep = *keep;
 	if (flip)
@@ -110,6 +119,7 @@ static void remember(struct sl_runtime *rt, const struct sl_trainer_def *def, in
 		     struct sl_posterior_state *s)
 {
 	char folder[4400], path[4500];
+	const char *setting;
 	json_t *config, *on;
 
 	folder_of(rt, def->name, version, folder, sizeof folder);
@@ -122,14 +132,25 @@ static void remember(struct sl_runtime *rt, const struct sl_trainer_def *def, in
 		.best = number(on, "best"),
 		.audited = number(on, "audited"),
 		.records = number(on, "records"),
+		.probes = number(on, "probes"),
 		.at_ns = sl_monotonic_ns(),
 	};
+	setting = json_string_value(json_object_get(on, "setting"));
+	snprintf(s->setting, sizeof s->setting, "%s", setting ? setting : "");
 	s->counted_at = s->records;
 	s->counted = s->audited;
 	json_decref(config);
 }
 
-static char *trained_on(const struct sl_prefix *gold, const struct champions *c, int64_t audited, const char *reason)
+/* The probes that a fit is made of. */
+struct panel {
+	struct sl_probes probes;
+	int64_t count;
+	char setting[SL_SETTING_SIZE]; /* "" none */
+};
+
+static char *trained_on(const struct sl_prefix *gold, const struct champions *c, const struct panel *panel,
+			int64_t audited, const char *reason)
 {
 	char *text = sl_prefix_json(gold, reason);
 	json_t *on = json_loads(text, 0, NULL);
@@ -138,6 +159,10 @@ static char *trained_on(const struct sl_prefix *gold, const struct champions *c,
 	json_object_set_new(on, "gold", json_integer(c->gold.version));
 	json_object_set_new(on, "best", json_integer(c->best.version));
 	json_object_set_new(on, "audited", json_integer(audited));
+	if (panel->setting[0]) {
+		json_object_set_new(on, "probes", json_integer(panel->count));
+		json_object_set_new(on, "setting", json_string(panel->setting));
+	}
 	text = json_dumps(on, JSON_COMPACT);
 	json_decref(on);
 	return text;
@@ -168,8 +193,19 @@ static int64_t audited_of(const struct sl_evidence_rows *rows)
 	return n;
 }
 
+static bool panel_now(struct sl_runtime *rt, struct panel *panel, struct sl_error *e)
+{
+	*panel = (struct panel){ 0 };
+	if (!sl_judge_health_follow(rt->judges, e))
+		return false;
+	sl_judge_health_copy(rt->judges, &panel->probes);
+	sl_judge_health_setting(rt->judges, panel->setting);
+	panel->count = sl_judge_health_probes(rt->judges);
+	return true;
+}
+
 /* The rows of everything in `gold` under these champions. */
-static bool gather(struct sl_runtime *rt, const struct champions *c, struct sl_prefix *gold,
+static bool gather(struct sl_runtime *rt, const struct champions *c, const struct panel *panel, struct sl_prefix *gold,
 		   struct sl_evidence_rows *rows, struct sl_error *e)
 {
 	struct sl_examples examples = { gold, sl_prefix_rewind, sl_prefix_next };
@@ -178,6 +214,7 @@ static bool gather(struct sl_runtime *rt, const struct champions *c, struct sl_p
 	bool done;
 
 	sources_of(rt->topology, &from);
+	from.probes = has_panel(rt->topology) ? &panel->probes : NULL;
 	done = open_model(rt, "gold", &c->gold, &gold_model, e) && open_model(rt, "best", &c->best, &best_model, e);
 	from.gold = gold_model;
 	from.best = best_model;
@@ -224,16 +261,18 @@ static bool fit(struct sl_runtime *rt, const struct sl_trainer_def *def, struct 
 	struct sl_evidence_rows rows = { 0 };
 	struct sl_posterior_options options;
 	struct sl_buf report = { 0 };
-	struct sl_prefix gold;
+	struct sl_prefix gold = { 0 };
+	struct panel panel;
 	char folder[4400], *on = NULL;
 	bool done;
 
 	folder_of(rt, def->name, version, folder, sizeof folder);
 	options_of(rt->topology, def, &options);
-	done = sl_prefix_open(&gold, rt, def->from, def->from_count, e) && gather(rt, c, &gold, &rows, e);
+	done = panel_now(rt, &panel, e) && sl_prefix_open(&gold, rt, def->from, def->from_count, e) &&
+	       gather(rt, c, &panel, &gold, &rows, e);
 	if (done) {
-		on = trained_on(&gold, c, audited_of(&rows), reason);
-		done = sl_posterior_fit(&options, &rows, SL_NEAREST, folder, on, &report, e) ||
+		on = trained_on(&gold, c, &panel, audited_of(&rows), reason);
+		done = sl_posterior_fit(&options, &rows, judge_of(rt->topology), folder, on, &report, e) ||
 		       sl_training_overtaken(rt, def->name, version, e);
 	}
 	done = done && present(rt, def->name, version, reason, e);
@@ -247,6 +286,7 @@ static bool fit(struct sl_runtime *rt, const struct sl_trainer_def *def, struct 
 	free(on);
 	sl_buf_release(&report);
 	sl_evidence_release(&rows);
+	sl_probes_release(&panel.probes);
 	sl_prefix_close(&gold);
 	return done;
 }
@@ -329,6 +369,28 @@ static bool enough_audited(struct sl_runtime *rt, const struct sl_trainer_def *d
 	return true;
 }
 
+/* Why the judges make a version due: nothing where they do not. */
+static bool judges_due(struct sl_runtime *rt, const struct sl_posterior_state *s, char *reason, size_t reason_size,
+		       struct sl_error *e)
+{
+	char setting[SL_SETTING_SIZE];
+	int64_t probes, next = PROBES_LEAST;
+
+	if (!sl_judge_health_follow(rt->judges, e))
+		return false;
+	probes = sl_judge_health_probes(rt->judges);
+	sl_judge_health_setting(rt->judges, setting);
+	while (next <= s->probes)
+		next *= 2;
+	if (s->setting[0] && probes && strcmp(s->setting, setting) != 0)
+		snprintf(reason, reason_size, "judges: %" PRId64 " probes of setting %s, before %" PRId64 " of %s",
+			 probes, setting, s->probes, s->setting);
+	else if (probes >= next)
+		snprintf(reason, reason_size, "judges: %" PRId64 " probes of setting %s, before %" PRId64, probes,
+			 setting, s->probes);
+	return true;
+}
+
 static bool why_due(struct sl_runtime *rt, const struct sl_trainer_def *def, struct sl_posterior_state *s,
 		    const struct champions *c, char *reason, size_t reason_size, struct sl_error *e)
 {
@@ -346,6 +408,10 @@ static bool why_due(struct sl_runtime *rt, const struct sl_trainer_def *def, str
 			 c->gold.version, c->best.version, s->gold, s->best);
 		return true;
 	}
+	if (!judges_due(rt, s, reason, reason_size, e))
+		return false;
+	if (reason[0])
+		return true;
 	if (!enough_audited(rt, def, s, records, &enough, e))
 		return false;
 	if (enough)

@@ -11,6 +11,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "endpoint/http_endpoint.h"
+#include "judge_health.h"
 #include "keys.h"
 
 #include <assert.h>
@@ -207,6 +208,7 @@ struct sl_runtime *sl_runtime_open(const struct sl_topology *topology, const str
 	sl_topics_alloc(rt);
 	if (!rt->stream->open(rt, e))
 		goto failed;
+	rt->judges = sl_judge_health_new(rt);
 	rt->training = sl_training_new(rt);
 	return rt;
 failed:
@@ -219,6 +221,7 @@ void sl_runtime_close(struct sl_runtime *rt)
 	if (!rt)
 		return;
 	sl_training_free(rt->training);
+	sl_judge_health_free(rt->judges);
 	/* Endpoints first: freeing one settles its calls, which belong to the units. */
 	for (size_t i = 0; rt->endpoints && i < rt->topology->endpoint_count; i++)
 		if (rt->endpoints[i])

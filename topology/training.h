@@ -28,6 +28,8 @@ struct sl_posterior_state {
 	int64_t version;
 	int64_t gold, best;          /* versions of the champions; 0: absent */
 	int64_t audited;             /* audited gold pairs */
+	int64_t probes;              /* gold pairs put to LLM judges */
+	char setting[17];            /* of these (judgement.setting); "" none */
 	int64_t records;             /* of the gold topic */
 	int64_t counted, counted_at; /* audited pairs when they were counted last, at so many records */
 	int64_t at_ns;               /* when, by our clock; at open: when opened */
