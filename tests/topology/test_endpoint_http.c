@@ -116,6 +116,8 @@ static void ask(struct fixture *f, struct asked *a, const char *body)
 				      .body = sl_text(body),
 				      .tokens_max = 10,
 				      .or_not = a->out.or_not,
+				      .get = a->out.get,
+				      .once = a->out.once,
 				      .owner = f,
 				      .done = on_done } };
 	f->endpoint->ops->send(f->endpoint, &a->out);
@@ -167,6 +169,39 @@ static void test_answered(void **state)
 	}
 	expect(f, "\"state\":\"ok\"");
 	assert_true(s->accepted <= 16);
+	end(f);
+	server_stop(s);
+}
+
+/* A GET has no body; what is to be done once is not asked again when nobody knows whether it was done, not even as
+ * the probe of a circuit that is open; what never left the house is. */
+static bool answer_once(struct server *s, struct connection *c, int number)
+{
+	(void)s;
+	if (number == 0)
+		return reply(c, 200, "", strncmp(c->head, "GET /v1/", 8) == 0 ? "got" : "not a GET");
+	if (number == 1)
+		return reply(c, 404, "", "");
+	return number == 2 ? reset(c) : reply(c, 200, "", "{}");
+}
+
+static void test_once(void **state)
+{
+	struct fixture *f = *state;
+	struct server *s = server_start(0, answer_once, NULL);
+	struct asked a[3] = { { .out.get = true }, { .out.once = true }, { 0 } };
+
+	f->def.in_flight = 1;
+	open_ports(f, s->port, 0);
+	for (int i = 0; i < 3; i++)
+		ask(f, &a[i], i ? "{}" : "");
+	wait_settled(f, 3);
+	assert_string_equal(sl_buf_text(&a[0].body), "got");
+	assert_int_equal(a[1].status, SL_GAVE_UP); /* after a 404, which did nothing, and a reset, which may have */
+	assert_int_equal(a[1].attempts, 2);
+	assert_int_equal(a[2].status, 200);
+	for (int i = 0; i < 3; i++)
+		sl_buf_release(&a[i].body);
 	end(f);
 	server_stop(s);
 }
@@ -831,6 +866,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 		TEST(test_answered),
+		TEST(test_once),
 		TEST(test_stories),
 		TEST(test_asked_again_by_curl),
 		TEST(test_timeout),

@@ -1,12 +1,16 @@
 /* test_endpoint_parts.c -- the parts of an endpoint that need no network: headers, what an answer means, circuits,
  * limits, routes. The clock is a number. */
 #include "topology/base/buf.h"
+#include "topology/endpoint.h"
 #include "topology/endpoint/route.h"
+#include "topology/endpoint/stats.h"
 
 #include <curl/curl.h>
+#include <jansson.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <cmocka.h>
 
 /* -- Headers --------------------------------------------------------------------------------- */
@@ -503,6 +507,72 @@ static void test_route_throttle(void **state)
 	assert_int_equal(wait, 700);
 }
 
+/* -- What is told ------------------------------------------------------------------------------------------- */
+
+static void test_status_is_json(void **state)
+{
+	const struct sl_endpoint_now now = { .name = "j", .state = "failing", .why = "a \"b\" \\", .next_try_ms = 700 };
+	struct sl_endpoint_stats stats = { .calls = 3, .attempts = 5 };
+	struct sl_buf text = { 0 };
+	json_t *o;
+
+	(void)state;
+	stats.classes[SL_REPLY_SERVER] = 2;
+	sl_buf_print(&text, "{");
+	sl_endpoint_stats_json(&stats, &now, &text);
+	sl_buf_print(&text, "}");
+	o = json_loadb((const char *)text.data, text.size, 0, NULL);
+	assert_non_null(o);
+	assert_string_equal(json_string_value(json_object_get(o, "why")), now.why);
+	assert_int_equal(json_integer_value(json_object_get(o, "attempts")), 5);
+	assert_int_equal(json_integer_value(json_object_get(o, "next_try_ms")), 700);
+	assert_int_equal(json_integer_value(json_object_get(json_object_get(o, "errors"), "server")), 2);
+	json_decref(o);
+	sl_buf_release(&text);
+}
+
+/* Every sample has its HELP and TYPE, every class and state its sample, and a histogram adds up. */
+static void test_metrics(void **state)
+{
+	static const char *const lines[] = {
+		"sluice_endpoint_calls_total{endpoint=\"j\"} 3\n",
+		"sluice_endpoint_errors_total{endpoint=\"j\",class=\"certificate\"} 0\n",
+		"sluice_endpoint_state{endpoint=\"j\",state=\"idle\"} 1\n",
+		"sluice_endpoint_state{endpoint=\"j\",state=\"quota\"} 0\n",
+		"sluice_endpoint_latency_seconds_bucket{endpoint=\"j\",le=\"0.05\"} 1\n",
+		"sluice_endpoint_latency_seconds_bucket{endpoint=\"j\",le=\"300\"} 2\n",
+		"sluice_endpoint_latency_seconds_bucket{endpoint=\"j\",le=\"+Inf\"} 3\n",
+		"sluice_endpoint_latency_seconds_sum{endpoint=\"j\"} 701.050\n",
+		"sluice_endpoint_latency_seconds_count{endpoint=\"j\"} 3\n",
+	};
+	const struct sl_endpoint_now now = { .name = "j", .state = "idle", .why = "" };
+	struct sl_endpoint_stats stats = { .calls = 3 };
+	struct sl_buf help = { 0 }, text = { 0 };
+
+	(void)state;
+	sl_endpoint_stats_latency(&stats, 50);
+	sl_endpoint_stats_latency(&stats, 1000);
+	sl_endpoint_stats_latency(&stats, 700000);
+	sl_endpoint_metrics_help(&help);
+	sl_endpoint_stats_metrics(&stats, &now, &text);
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
+		if (!strstr(sl_buf_text(&text), lines[i]))
+			fail_msg("no line %sin\n%s", lines[i], sl_buf_text(&text));
+	for (const char *at = sl_buf_text(&text); *at; at = strchr(at, '\n') + 1) {
+		char type[128];
+		size_t size = strcspn(at, "{");
+
+		for (const char *const *end = (const char *const[]){ "_bucket", "_sum", "_count", NULL }; *end; end++)
+			if (size > strlen(*end) && memcmp(at + size - strlen(*end), *end, strlen(*end)) == 0)
+				size -= strlen(*end);
+		snprintf(type, sizeof type, "# TYPE %.*s ", (int)size, at);
+		if (!strstr(sl_buf_text(&help), type))
+			fail_msg("no '%s'", type);
+	}
+	sl_buf_release(&help);
+	sl_buf_release(&text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -518,6 +588,8 @@ int main(void)
 		cmocka_unit_test(test_route_leaves_what_fails),
 		cmocka_unit_test(test_route_blames_the_right_one),
 		cmocka_unit_test(test_route_throttle),
+		cmocka_unit_test(test_status_is_json),
+		cmocka_unit_test(test_metrics),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

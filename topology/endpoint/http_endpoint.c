@@ -4,6 +4,7 @@
 
 #include "../base/log.h"
 #include "../endpoint.h"
+#include "request.h"
 #include "route.h"
 #include "stats.h"
 
@@ -11,7 +12,6 @@
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 #include <unistd.h>
 
 #define CONNECTING_MAX 64 /* at once: a server's backlog is short, and every name takes a thread to look up */
@@ -44,17 +44,13 @@ struct endpoint {
 	const struct sl_endpoint_def *def;
 	struct sl_route route;
 	struct sl_window window;
-	struct sl_bucket requests, tokens;
+	struct sl_bucket per_minute, tokens;
 	struct list ready, delayed, under_way, settled;
 	size_t or_nots; /* among ready and delayed */
 	uint64_t turns;
 	bool draining;
-	char **urls;
-	bool *loopback, *pipewait;    /* per replica */
-	struct curl_slist **headers;  /* per key */
-	struct curl_slist **forms;    /* the same for a body that is a form */
+	struct sl_requests requests;
 	struct sl_http_attempt *idle; /* to be used again */
-	struct sl_buf url;
 	struct sl_endpoint_stats stats;
 	bool answered; /* anything, ever */
 	uint64_t random;
@@ -169,46 +165,15 @@ static void settle(struct sl_http_member *m)
 
 /* -- Sending ------------------------------------------------------------------------------------ */
 
-static void options(struct endpoint *p, struct sl_http_attempt *a)
-{
-	const struct sl_endpoint_def *d = p->def;
-	long version = CURL_HTTP_VERSION_2TLS;
-
-	if (d->http && strcmp(d->http, "1.1") == 0)
-		version = CURL_HTTP_VERSION_1_1;
-	else if (d->http && strcmp(d->http, "2") == 0)
-		version = CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE;
-	curl_easy_setopt(a->easy, CURLOPT_HTTP_VERSION, version);
-	curl_easy_setopt(a->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)d->connect_timeout_ms);
-	curl_easy_setopt(a->easy, CURLOPT_TIMEOUT_MS, (long)d->timeout_ms);
-	if (d->ca && d->ca[0])
-		curl_easy_setopt(a->easy, CURLOPT_CAINFO, d->ca);
-}
-
 static void send_now(struct endpoint *p, struct call *c, int64_t now_ms)
 {
 	struct sl_http_attempt *a = p->idle;
 
-	if (a) {
+	if (a)
 		p->idle = a->next;
-	} else {
+	else
 		a = sl_http_attempt_new(&p->member);
-		options(p, a);
-	}
-	sl_buf_clear(&p->url);
-	sl_buf_print(&p->url, "%s%s", p->urls[c->path.replica], c->out->path);
-	curl_easy_setopt(a->easy, CURLOPT_URL, sl_buf_text(&p->url));
-	curl_easy_setopt(a->easy, CURLOPT_PROXY, p->loopback[c->path.replica] ? "" : NULL);
-	curl_easy_setopt(a->easy, CURLOPT_PIPEWAIT, p->pipewait[c->path.replica] ? 1L : 0L);
-	curl_easy_setopt(a->easy, CURLOPT_HTTPHEADER, (c->out->form ? p->forms : p->headers)[c->path.key]);
-	/* What must not be sent twice gets a connection of its own, which cannot turn out to be dead. */
-	curl_easy_setopt(a->easy, CURLOPT_FRESH_CONNECT, c->out->once ? 1L : 0L);
-	curl_easy_setopt(a->easy, c->out->get ? CURLOPT_HTTPGET : CURLOPT_POST, 1L);
-	curl_easy_setopt(a->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)c->out->body.size);
-	if (!c->out->get) /* setting them makes it a POST */
-		curl_easy_setopt(a->easy, CURLOPT_POSTFIELDS, c->out->body.size ? c->out->body.data : "");
-	a->answer_max = c->out->answer_max;
-	a->request_size = c->out->body.size;
+	sl_requests_set(&p->requests, a, c->out, c->path.replica, c->path.key);
 	a->call = c;
 	c->attempt = a;
 	list_add(&p->under_way, c, p->under_way.last);
@@ -228,13 +193,13 @@ static int64_t pump(struct endpoint *p, int64_t now_ms)
 
 		if ((int64_t)p->under_way.count >= sl_window_size(&p->window) || p->member.connecting >= CONNECTING_MAX)
 			return INT64_MAX; /* until one ends or has its connection */
-		wait = sl_bucket_wait_ms(&p->requests, 1, now_ms);
+		wait = sl_bucket_wait_ms(&p->per_minute, 1, now_ms);
 		for_tokens = sl_bucket_wait_ms(&p->tokens, tokens, now_ms);
 		wait = for_tokens > wait ? for_tokens : wait;
 		if (wait > 0 || !sl_route_choose(&p->route, tokens, now_ms, &c->path, &wait))
 			return wait == SL_NEVER_MS ? INT64_MAX : now_ms + wait;
 		take(p, &p->ready, c);
-		sl_bucket_take(&p->requests, 1);
+		sl_bucket_take(&p->per_minute, 1);
 		sl_bucket_take(&p->tokens, tokens);
 		c->tokens = tokens;
 		sl_route_enter(&p->route, &c->path, tokens);
@@ -327,7 +292,7 @@ static void again(struct endpoint *p, struct call *c, enum sl_reply_class class,
 		  const char *why, int64_t now_ms)
 {
 	bool away = sl_route_away(&p->route) != NULL;
-	bool counts = false;
+	bool counts = false, perhaps_done = false;
 
 	switch (class) {
 	case SL_REPLY_CONNECT:
@@ -336,13 +301,14 @@ static void again(struct endpoint *p, struct call *c, enum sl_reply_class class,
 	case SL_REPLY_SERVER:
 	case SL_REPLY_CONFLICT:
 		counts = !c->path.replica_probe;
+		perhaps_done = c->attempts > 0;
 		c->failures += counts;
 		c->server_errors += class == SL_REPLY_SERVER;
 		break;
 	default:
 		break;
 	}
-	if ((counts && (c->out->once || (c->failures > p->def->retries && !away))) ||
+	if ((c->out->once && perhaps_done) || (counts && c->failures > p->def->retries && !away) ||
 	    (c->server_errors >= SERVER_ERRORS_MAX && c->server_errors > p->def->retries)) {
 		give_up(p, c, why);
 		return;
@@ -525,7 +491,7 @@ static void describe(struct sl_endpoint *e, struct sl_buf *json)
 	now = now_of(p);
 	sl_endpoint_stats_json(&p->stats, &now, json);
 	if (p->route.replica_count > 1)
-		describe_lanes(p->route.replicas, p->route.replica_count, "replicas", p->urls, json);
+		describe_lanes(p->route.replicas, p->route.replica_count, "replicas", p->requests.urls, json);
 	if (p->route.key_count > 1)
 		describe_lanes(p->route.keys, p->route.key_count, "keys", NULL, json);
 	sl_http_loop_unlock(p->loop);
@@ -555,79 +521,13 @@ static void free_endpoint(struct sl_endpoint *e)
 		sl_http_attempt_free(p->idle);
 		p->idle = next;
 	}
-	for (size_t i = 0; i < p->route.replica_count; i++)
-		free(p->urls[i]);
-	for (size_t i = 0; i < p->route.key_count; i++) {
-		curl_slist_free_all(p->headers[i]);
-		curl_slist_free_all(p->forms[i]);
-	}
-	free(p->forms);
-	free(p->urls);
-	free(p->loopback);
-	free(p->pipewait);
-	free(p->headers);
+	sl_requests_release(&p->requests);
 	free(p->route.replicas);
 	free(p->route.keys);
-	sl_buf_release(&p->url);
 	free(p);
 }
 
 /* -- Making one ---------------------------------------------------------------------------------------- */
-
-/* A proxy cannot reach what is on this machine. */
-static bool is_loopback(const char *url)
-{
-	CURLU *u = curl_url();
-	char *host = NULL;
-	bool is;
-
-	if (!u)
-		sl_oom(0);
-	is = curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
-	     curl_url_get(u, CURLUPART_HOST, &host, 0) == CURLUE_OK &&
-	     (strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "[::1]") == 0);
-	curl_free(host);
-	curl_url_cleanup(u);
-	return is;
-}
-
-/* Whether a call should wait for a connection that is being made, because many may share it. Not where only the
- * first answer would tell: then all would wait for that. */
-static bool may_share(const char *url, const char *http)
-{
-	if (http && strcmp(http, "1.1") == 0)
-		return false;
-	return strncasecmp(url, "https:", 6) == 0 || (http && strcmp(http, "2") == 0);
-}
-
-static void header(struct curl_slist **list, const char *name, const char *value)
-{
-	struct sl_buf line = { 0 };
-
-	sl_buf_print(&line, "%s%s", name, value);
-	*list = curl_slist_append(*list, sl_buf_text(&line));
-	if (!*list)
-		sl_oom(0);
-	explicit_bzero(line.data, line.size); /* it may be a key */
-	sl_buf_release(&line);
-}
-
-static struct curl_slist *headers_of(const struct sl_endpoint_def *d, const char *key, const char *type)
-{
-	struct curl_slist *list = NULL;
-
-	header(&list, "Content-Type: ", type);
-	header(&list, "Accept: application/json", "");
-	header(&list, "Expect:", ""); /* no 100-continue: it costs a second where it is not known */
-	header(&list, "User-Agent: sluice", "");
-	if (key)
-		header(&list, "Authorization: Bearer ", key);
-	if (d->organization)
-		header(&list, "OpenAI-Organization: ", d->organization);
-	if (d->project)
-		header(&list, "OpenAI-Project: ", d->project);
-	return list;
-}
 
 static const struct sl_http_member_ops member_ops = { .turn = turn, .ended = ended, .leave = leave, .settle = settle };
 static const struct sl_endpoint_ops endpoint_ops = {
@@ -637,7 +537,6 @@ static const struct sl_endpoint_ops endpoint_ops = {
 struct sl_endpoint *sl_http_endpoint_new(struct sl_http_loop *loop, const struct sl_endpoint_def *d)
 {
 	struct endpoint *p = sl_calloc(1, sizeof *p);
-	size_t keys = d->keys.count ? d->keys.count : 1; /* no key is a key too: one without a header */
 	int64_t now = sl_http_now_ms();
 
 	assert(d->urls.count > 0);
@@ -646,34 +545,15 @@ struct sl_endpoint *sl_http_endpoint_new(struct sl_http_loop *loop, const struct
 	p->member.ops = &member_ops;
 	p->loop = loop;
 	p->def = d;
+	sl_requests_init(&p->requests, d);
 	p->route = (struct sl_route){ .replicas = sl_calloc(d->urls.count, sizeof(struct sl_lane)),
-				      .keys = sl_calloc(keys, sizeof(struct sl_lane)),
+				      .keys = sl_calloc(p->requests.key_count, sizeof(struct sl_lane)),
 				      .replica_count = d->urls.count,
-				      .key_count = keys };
+				      .key_count = p->requests.key_count };
 	sl_window_init(&p->window, d->in_flight);
-	sl_bucket_init(&p->requests, d->requests_per_minute, now);
+	sl_bucket_init(&p->per_minute, d->requests_per_minute, now);
 	sl_bucket_init(&p->tokens, d->tokens_per_minute, now);
 	p->random = (uint64_t)sl_monotonic_ns() ^ (uint64_t)getpid() << 40;
-	p->urls = sl_calloc(d->urls.count, sizeof(char *));
-	p->loopback = sl_calloc(d->urls.count, sizeof *p->loopback);
-	p->pipewait = sl_calloc(d->urls.count, sizeof *p->pipewait);
-	p->headers = sl_calloc(keys, sizeof(struct curl_slist *));
-	p->forms = sl_calloc(keys, sizeof(struct curl_slist *));
-	for (size_t i = 0; i < d->urls.count; i++) {
-		size_t size = strlen(d->urls.at[i]);
-
-		p->urls[i] = sl_strdup(d->urls.at[i]);
-		while (size && p->urls[i][size - 1] == '/')
-			p->urls[i][--size] = 0;
-		p->loopback[i] = is_loopback(p->urls[i]);
-		p->pipewait[i] = may_share(p->urls[i], d->http);
-	}
-	for (size_t i = 0; i < keys; i++) {
-		const char *key = d->keys.count ? d->keys.at[i] : NULL;
-
-		p->headers[i] = headers_of(d, key, "application/json");
-		p->forms[i] = headers_of(d, key, "multipart/form-data; boundary=" SL_FORM_BOUNDARY);
-	}
 	sl_http_loop_join(loop, &p->member, d->in_flight);
 	return &p->base;
 }
