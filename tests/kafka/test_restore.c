@@ -92,6 +92,13 @@ static void put(struct bench *b, rd_kafka_t *p, char kind, const char *step, con
 	kafka_produce(p, kind == 'm' ? b->memo : b->changelog, b->partition, &r);
 }
 
+static void gone(struct bench *b, rd_kafka_t *p, const char *rest)
+{
+	struct sl_record r = { .key = key_of(b, 'm', "asker", b->partition, rest) };
+
+	kafka_produce(p, b->memo, b->partition, &r);
+}
+
 static void put_offset(struct bench *b, rd_kafka_t *p, int64_t next)
 {
 	uint8_t value[16] = { 0 };
@@ -488,7 +495,7 @@ static void foreign_records(void **state)
 	close_bench(&b);
 }
 
-/* The first answer to a question counts, also over restores. */
+/* The first answer to a question counts, also over restores, until it is evicted; of all else in the memo the last. */
 static void answers(void **state)
 {
 	struct bench b;
@@ -498,18 +505,25 @@ static void answers(void **state)
 	open_bench(&b, "asker");
 	assert_true(sl_restore_has_memo(b.step));
 	p = kafka_producer(NULL);
-	put(&b, p, 'm', "asker", "one", "first");
-	put(&b, p, 'm', "asker", "one", "second");
-	put(&b, p, 'm', "asker", "two", "first");
+	put(&b, p, 'm', "asker", "a-one", "first");
+	put(&b, p, 'm', "asker", "a-one", "second");
+	put(&b, p, 'm', "asker", "a-two", "first");
+	put(&b, p, 'm', "asker", "s-spent", "1");
+	put(&b, p, 'm', "asker", "s-spent", "2");
+	put(&b, p, 'm', "asker", "h-held", "1");
+	gone(&b, p, "h-held");
 	assert_int_equal(restore_well(&b), -1);
-	assert_string_equal(dump(&b), "m asker one=first\nm asker two=first\n");
-	put(&b, p, 'm', "asker", "two", "second");
-	put(&b, p, 'm', "asker", "three", "first");
+	assert_string_equal(dump(&b), "m asker a-one=first\nm asker a-two=first\nm asker s-spent=2\n");
+	put(&b, p, 'm', "asker", "a-two", "second");
+	put(&b, p, 'm', "asker", "a-three", "first");
+	gone(&b, p, "a-one"); /* and asked again */
+	put(&b, p, 'm', "asker", "a-one", "third");
+	put(&b, p, 'm', "asker", "s-spent", "3");
 	commit(&b, "a", "1", 4);
 	assert_int_equal(restore_well(&b), 4);
-	assert_string_equal(dump(&b),
-			    "m asker one=first\nm asker three=first\nm asker two=first\no asker =4\ns asker a=1\n");
-	assert_int_equal(b.t.k.counters.restored_records, 7);
+	assert_string_equal(dump(&b), "m asker a-one=third\nm asker a-three=first\nm asker a-two=first\n"
+				      "m asker s-spent=3\no asker =4\ns asker a=1\n");
+	assert_int_equal(b.t.k.counters.restored_records, 14);
 	rd_kafka_destroy(p);
 	close_bench(&b);
 }
