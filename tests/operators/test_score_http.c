@@ -232,6 +232,23 @@ static void test_options(void **unused)
 	}
 }
 
+/* A step that asks has a task of its own; the same operator that does not can run in another's. */
+static void test_inline(void **unused)
+{
+	static const char *const sets[] = { "inline=pairs.embedded", "score.remote=[]",
+					    "score.remote_temperatures=[]" };
+	struct sl_error e = { 0 };
+	struct sl_topology *t = sl_topology_parse("t.yaml", sl_text(yaml), sets, 1, &e);
+
+	(void)unused;
+	assert_null(t);
+	assert_non_null(strstr(e.text, "step 'score' asks the outside and needs a task of its own"));
+	t = sl_topology_parse("t.yaml", sl_text(yaml), sets, 3, &e);
+	assert_non_null(t);
+	assert_int_equal(t->steps[sl_topology_step(t, "score")].host, sl_topology_step(t, "embed"));
+	sl_topology_free(t);
+}
+
 static void test_torture(void **unused)
 {
 	static struct scripted_chat server;
@@ -256,7 +273,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_forms),          cmocka_unit_test(test_two_of_a_name),
 		cmocka_unit_test(test_beside_trained), cmocka_unit_test(test_options),
-		cmocka_unit_test(test_torture),
+		cmocka_unit_test(test_inline),         cmocka_unit_test(test_torture),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
