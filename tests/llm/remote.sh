@@ -3,8 +3,9 @@
 #
 #     tests/llm/remote.sh [--pairs 200] [--share 0.05] [--seed 1] [--build DIR] [--keep]
 #
-# The server's rewards know the truth, so the rule of the paper must keep the pairs whose label is right. Four runs:
+# The server's rewards know the truth, so the rule of the paper must keep the pairs whose label is right. Runs:
 #
+#     messages         /classify of vLLM with messages: what is kept is right
 #     openai, vllm     POST /v1/embeddings and /classify of vLLM: what is kept is right, each question was paid once
 #     replayed         the pairs go through the chain again: nothing is asked
 #     tei, sglang      POST /embed and /classify of SGLang: the same pairs are kept
@@ -36,7 +37,7 @@ write() { # EMBED-OPTIONS SCORE-OPTIONS VECTOR-URL
 		  - { name: embed, from: pairs.unique, to: { embedded: pairs.embedded, gold: pairs.gold }, backend: http,
 		      endpoint: vectors, dim: 64, $1 }
 		  - { name: score, from: pairs.embedded, to: { scored: pairs.scored }, tables: { models: models },
-		      remote: [gold], remote_template: plain, $2 }
+		      remote: [gold], $2 }
 		  - name: filter
 		    from: pairs.scored
 		    tables: { models: models }
@@ -57,6 +58,14 @@ ingest() { # FOLDER
 	"$sluice" ingest -t "$topology" --data "$1" --time 2026-01-01T00:00:00Z "$dir/noisy/raw.jsonl" >/dev/null 2>&1
 }
 
+right() { # NAME LINES: two answers that end alike are one to the server, so a few may be wrong
+	local kept wrong
+	kept=$(wc -l <"$2")
+	wrong=$("$sample" precision --truth "$dir/noisy/truth.jsonl" --json "$2" | of "d['wrong'] + d['unknown']")
+	[[ $kept -gt $((pairs * 6 / 10)) && $((wrong * 30)) -le $kept ]] || die "$1: $wrong of $kept are wrong"
+	say "$1: $kept of $pairs kept, $wrong of them wrong; $(stat_of requests) requests"
+}
+
 dead() { # FOLDER STEP
 	"$sluice" status -t "$topology" --data "$1" --json | of "sum(t['records'] for t in d['topics'] if t['name'] == 'dead.$2')"
 }
@@ -66,17 +75,19 @@ dead() { # FOLDER STEP
 "$sample" flip --share 0.3 --gold-share 0 --seed "$seed" -o "$dir/noisy" "$dir/right/raw.jsonl" >/dev/null
 server --truth "$dir/right/raw.jsonl" --accuracy 1
 
-write 'api: openai' 'remote_api: vllm' "$JUDGE_URL"
+write 'api: openai' 'remote_template: messages' "$JUDGE_URL"
+ingest "$dir/m"
+chain "$dir/m"
+right messages "$dir/m.kept"
+
+control '{"reset": true}'
+write 'api: openai' 'remote_template: plain' "$JUDGE_URL"
 ingest "$dir/a"
 chain "$dir/a"
 asked=$(stat_of requests) # pairs that share a prompt share its vector
 [[ $asked -le $((2 * pairs)) && $asked -gt $pairs && $(stat_of repeated) == 0 ]] ||
 	die "$pairs pairs were $asked requests, $(stat_of repeated) of them repeated"
-said=$("$sample" precision --truth "$dir/noisy/truth.jsonl" --json "$dir/curated.jsonl")
-kept=$(wc -l <"$dir/a.kept") wrong=$(of "d['wrong']" <<<"$said")
-say "openai, vllm: $kept of $pairs kept, $wrong of them wrong; $asked requests"
-# Two answers that end alike are one to the server.
-[[ $kept -gt $((pairs * 6 / 10)) && $((wrong * 30)) -le $kept ]] || die "not what the rewards say: $said"
+right 'openai, vllm' "$dir/a.kept"
 
 "$sluice" replay -t "$topology" --data "$dir/a" --topic pairs.unique --into embed >/dev/null 2>&1 || die "no replay"
 cp "$dir/a.kept" "$dir/first.kept"
@@ -85,7 +96,7 @@ chain "$dir/a"
 cmp -s "$dir/first.kept" "$dir/a.kept" || die 'a replay keeps other pairs'
 say 'replayed: nothing was asked'
 
-write 'api: tei' 'remote_api: sglang' "http://127.0.0.1:$port"
+write 'api: tei' 'remote_api: sglang, remote_template: plain' "http://127.0.0.1:$port"
 ingest "$dir/b"
 chain "$dir/b"
 cmp -s "$dir/a.kept" "$dir/b.kept" || die 'tei and sglang keep other pairs'

@@ -121,10 +121,13 @@ static double reward(struct server *s, struct sl_bytes text)
 	return 4 * noise + 2 * truth;
 }
 
-/* SGLang's own form has "text" and answers with embeddings of one number; vLLM's has "input" and probs. */
+/* SGLang's own form has "text" and answers with embeddings of one number; vLLM's has "input", or the "messages" of one
+ * conversation, and probs. */
 void remote_rewards(struct server *s, const json_t *body, struct sl_buf *to)
 {
-	const json_t *text = json_object_get(body, "text"), *input = text ? text : json_object_get(body, "input");
+	const json_t *text = json_object_get(body, "text"), *messages = json_object_get(body, "messages");
+	const json_t *last = json_array_size(messages) ? json_array_get(messages, json_array_size(messages) - 1) : NULL;
+	const json_t *input = text ? text : last ? json_object_get(last, "content") : json_object_get(body, "input");
 	size_t n = count_inputs(input);
 
 	if (text) {
