@@ -161,11 +161,11 @@ static bool evict(struct sl_calls *c, struct sl_writes *rows, int64_t *evicted, 
 						c, rows, &counts->bytes, &counts->answers, evicted, oldest_ms, e);
 }
 
-/* Settled, in memory; after drain, what was not sent waits again. */
+/* Settled, in memory; what may wait and was not answered is queued again, and after a drain nothing is sent. */
 static void settled(struct sl_calls *c, struct sl_question *call)
 {
 	if (call->status == SL_AWAY && !call->out.or_not) {
-		c->drained = true;
+		c->drained |= call->attempts == 0;
 		sl_question_again(call);
 		sl_calls_enqueue(c, call);
 		return;

@@ -29,7 +29,10 @@
 #include <stdbool.h>
 
 struct sl_settlement {
-	int status; /* HTTP status, SL_GAVE_UP or SL_AWAY */
+	/* HTTP status, SL_GAVE_UP or SL_AWAY. To a call that may wait (not or_not) SL_AWAY is no answer: after attempts,
+	 * more of them than `retries` of unknown fate, it must be paid for anew before it is sent again; without any,
+	 * the endpoint was told to drain. */
+	int status;
 	struct sl_bytes body;
 	const char *why;   /* NULL: nothing to say */
 	uint32_t attempts; /* sent: 0 when it was not */

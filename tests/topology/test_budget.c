@@ -506,6 +506,37 @@ static void those_that_wait(void **state)
 	sl_twins_free(b.twins);
 }
 
+/* An endpoint that is away tries a call more often than was held for: it gives it back, to be paid for anew. */
+static void paid_for_anew(void **state)
+{
+	struct bank b = small_bank(600, -1);
+	struct sl_error e = { 0 };
+	struct sl_calls_stats stats;
+	struct sl_purse p[2];
+
+	(void)state;
+	bank_begin(&b);
+	ask(&b, "a", false);
+	b.count--;
+	b.open[0]->done(b.open[0],
+			&(struct sl_settlement){ .status = SL_AWAY, .why = "why", .attempts = 1, .unknown = 1 });
+	assert_true(sl_calls_settle(b.calls, &e));
+	sl_calls_stats(b.calls, &stats, p);
+	assert_int_equal(p[0].spent, 257);
+	assert_int_equal(p[0].held, 0);
+	assert_int_equal(sl_calls_open(b.window), 1);
+	assert_true(sl_calls_admit(b.calls, b.window, &e));
+	assert_int_equal(b.sent, 2);
+	answer_first(&b, used_ten);
+	assert_int_equal(sl_calls_answer(b.window, 0).status, 200);
+	sl_calls_stats(b.calls, &stats, p);
+	assert_int_equal(p[0].spent, 267);
+	assert_int_equal(stats.counts.unknown, 1);
+	assert_int_equal(stats.counts.overshot, 0);
+	bank_close(&b);
+	sl_twins_free(b.twins);
+}
+
 static void a_new_day(void **state)
 {
 	struct bank b = small_bank(-1, 300);
@@ -615,6 +646,7 @@ int main(void)
 		cmocka_unit_test(options_that_are_wrong),
 		cmocka_unit_test(nothing_overshoots),
 		cmocka_unit_test(those_that_wait),
+		cmocka_unit_test(paid_for_anew),
 		cmocka_unit_test(a_new_day),
 		cmocka_unit_test(a_budget_needs_a_price),
 		cmocka_unit_test(what_a_death_leaves),

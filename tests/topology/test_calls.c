@@ -109,9 +109,10 @@ static void settle_last(struct line *l, int status, const char *body)
 {
 	struct sl_outcall *call = l->open[--l->count];
 
-	const struct sl_settlement reply = {
-		.status = status, .body = sl_text(body), .why = status == 200 ? NULL : "why", .attempts = 1
-	};
+	const struct sl_settlement reply = { .status = status,
+					     .body = sl_text(body),
+					     .why = status == 200 ? NULL : "why",
+					     .attempts = status != SL_AWAY };
 
 	call->done(call, &reply);
 }

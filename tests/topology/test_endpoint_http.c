@@ -189,7 +189,7 @@ static void test_once(void **state)
 {
 	struct fixture *f = *state;
 	struct server *s = server_start(0, answer_once, NULL);
-	struct asked a[3] = { { .out.get = true }, { .out.once = true }, { 0 } };
+	struct asked a[3] = { { .out = { .get = true } }, { .out = { .once = true } }, { .out = { 0 } } };
 
 	f->def.in_flight = 1;
 	open_ports(f, s->port, 0);

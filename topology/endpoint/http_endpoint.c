@@ -317,6 +317,10 @@ static void again(struct endpoint *p, struct call *c, enum sl_reply_class class,
 		settle_away(p, c, "stopped", why);
 		return;
 	}
+	if (!c->out->plain && c->unknown > p->def->retries) { /* all that was reserved may have been spent */
+		settle_away(p, c, "asked again when it is paid for anew", why);
+		return;
+	}
 	p->stats.retries++;
 	/* Who has tried for all goes to the end, so that one bad question does not keep the door shut. */
 	if (c->path.replica_probe || c->path.key_probe)
