@@ -199,14 +199,9 @@ static enum sl_verdict annotate_open(struct sl_task *task, void *self)
 	return v == SL_OK && n->instead ? n->instead->open(task, n) : v;
 }
 
-static bool is_probe(const struct sl_pair *p)
-{
-	return p->judgement.present && p->judgement.probe != 0;
-}
-
 static bool asks(const struct sl_annotate *n, const struct sl_pair *p)
 {
-	return strcmp(n->when, "always") == 0 || is_probe(p) || sl_asks(&n->asking, p);
+	return strcmp(n->when, "always") == 0 || sl_is_probe(p) || sl_asks(&n->asking, p);
 }
 
 static enum sl_verdict annotate_ask(struct sl_task *task, void *self, const struct sl_batch *batch)
@@ -254,7 +249,7 @@ static enum sl_verdict judge(struct sl_task *task, struct sl_annotate *n, const 
 	struct sl_pair p = *arrived;
 	struct sl_judged j = {
 		.attributes = p.attributes,
-		.judgement = { .present = true, .asked = true, .probe = is_probe(&p) ? p.judgement.probe : 0 }
+		.judgement = { .present = true, .asked = true, .probe = sl_is_probe(&p) ? p.judgement.probe : 0 }
 	};
 	enum sl_verdict v = n->judge->judge(task, n, arrived, &j);
 

@@ -113,8 +113,13 @@ void sl_asking_close(struct sl_asking *a); /* safe on a zeroed one */
 /* Who is asked, as one witness: "nearest", or the name of the panel. */
 struct sl_bytes sl_asking_witness(const struct sl_asking *a);
 const struct sl_way *sl_asking_way(const struct sl_asking *a, const struct sl_pair *p);
-/* Would annotate ask about this pair? */
+/* Would annotate ask about this pair? About a probe it asks in any case. */
 bool sl_asks(const struct sl_asking *a, const struct sl_pair *p);
+/* A gold pair on its way to the judges, to measure them (retrieve). */
+static inline bool sl_is_probe(const struct sl_pair *p)
+{
+	return p->judgement.present && p->judgement.probe != 0;
+}
 
 /* One text of per_source, over the usual way. The source points into the text. */
 bool sl_way_parse(const char *text, const struct sl_way *usual, struct sl_way *to, struct sl_error *e) SL_MUST_CHECK;

@@ -394,10 +394,11 @@ static enum sl_verdict llm_ask(struct sl_task *task, struct sl_annotate *n, cons
 	return hear_pair(&h, p, &verdict);
 }
 
-/* "says llm, 3 of 4 votes, confidence 0.83; no second opinion: ..." */
+/* "says llm, 3 of 4 votes, confidence 0.83, prompt 5f0c93aa; no second opinion of ..." */
 static const char *says(const struct hearing *h, const struct sl_panel_verdict *verdict)
 {
 	const char *name = h->n->asking.panel, *text;
+	char prompt[SL_ID_HEX_SIZE];
 	size_t agree = 0;
 
 	for (size_t i = 0; i < h->vote_count; i++)
@@ -406,11 +407,11 @@ static const char *says(const struct hearing *h, const struct sl_panel_verdict *
 		text = sl_arena_print(h->a, "%s, %zu votes without a verdict, the first %.*s", name, h->vote_count,
 				      h->vote_count ? (int)h->votes[0].outcome.size : 0,
 				      h->vote_count ? (const char *)h->votes[0].outcome.data : "");
-	else if (isnan(verdict->confidence))
-		text = sl_arena_print(h->a, "says %s, %zu of %zu votes", name, agree, h->vote_count);
 	else
-		text = sl_arena_print(h->a, "says %s, %zu of %zu votes, confidence %.2f", name, agree, h->vote_count,
-				      verdict->confidence);
+		text = sl_arena_print(h->a, "says %s, %zu of %zu votes", name, agree, h->vote_count);
+	if (!isnan(verdict->confidence))
+		text = sl_arena_print(h->a, "%s, confidence %.2f", text, verdict->confidence);
+	text = sl_arena_print(h->a, "%s, prompt %.8s", text, sl_id_hex(sl_prompt_hash(h->n->llm.prompt), prompt));
 	return h->missed ? sl_arena_print(h->a, "%s; no second opinion of %s", text, h->why) : text;
 }
 

@@ -177,14 +177,9 @@ static enum sl_verdict retrieve_open(struct sl_task *task, void *self)
 	return sl_asking_open(task, &r->asking, SL_WITHOUT_GOLD_LLM_ONLY);
 }
 
-static bool is_probe(const struct sl_pair *p)
-{
-	return p->judgement.present && p->judgement.probe != 0;
-}
-
 static bool wanted(const struct retrieve *r, const struct sl_pair *p)
 {
-	return strcmp(r->when, "always") == 0 || is_probe(p) || sl_asks(&r->asking, p);
+	return strcmp(r->when, "always") == 0 || sl_is_probe(p) || sl_asks(&r->asking, p);
 }
 
 /* -- probes ---------------------------------------------------------------------- */
@@ -205,7 +200,8 @@ static bool draws_probe(const struct retrieve *r, const struct sl_pair *p)
 {
 	const struct sl_id none = { 0 };
 
-	return r->index.count > 0 && !is_probe(p) && (double)(lot(LOT_PROBED, p->id, none) >> 11) * 0x1p-53 < r->probes;
+	return r->index.count > 0 && !sl_is_probe(p) &&
+	       (double)(lot(LOT_PROBED, p->id, none) >> 11) * 0x1p-53 < r->probes;
 }
 
 /* A pair's ticket is the same wherever the row lies: rows of the index move. */

@@ -142,6 +142,8 @@ static void verdicts_and_outcomes(void **state)
 		assert_true(out->judgement.asked);
 		assert_int_equal(out->judgement.vote_count, 1);
 		assert_int_equal(out->judgement.setting.size, 16);
+		assert_non_null(memmem(out->trail[out->trail_count - 1].reason.data,
+				       out->trail[out->trail_count - 1].reason.size, ", prompt ", 9));
 		assert_true(sl_is(out->judgement.panel, "llm") && sl_is(vote->judge, "a/m-a"));
 		if (f->court.asked_count == 2 || !rows[i].outcome) { /* what was answered, was paid: repairs too */
 			assert_int_equal(vote->tokens, 120 * rows[i].questions);
