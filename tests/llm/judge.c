@@ -139,10 +139,26 @@ bool truth_load(struct server *s, const char *path, struct sl_error *e)
 	return result == SL_LINES_END;
 }
 
+/* Without the word of a chat template that ends a turn, "<|im_end|>". */
+static struct sl_bytes without_end(struct sl_bytes text)
+{
+	const char *p = text.data;
+	size_t size = text.size;
+
+	while (size > 0 && isspace((unsigned char)p[size - 1]))
+		size--;
+	if (size < 2 || memcmp(p + size - 2, "|>", 2) != 0)
+		return text;
+	for (size_t at = size - 2; at > 0 && size - at < 32; at--)
+		if (memcmp(p + at - 1, "<|", 2) == 0)
+			return (struct sl_bytes){ p, at - 1 };
+	return text;
+}
+
 int truth_of_end(const struct server *s, struct sl_bytes text)
 {
 	struct sl_arena a = { 0 };
-	const uint64_t *v = table_find(&s->truth, keys_of(text, (struct sl_bytes){ 0 }, &a).tail);
+	const uint64_t *v = table_find(&s->truth, keys_of(without_end(text), (struct sl_bytes){ 0 }, &a).tail);
 
 	sl_arena_release(&a);
 	return !v ? 0 : *v == 1 ? 1 : -1;
