@@ -36,6 +36,7 @@ static void print(const json_t *status, int by)
 		sl_status_models(json_object_get(status, "models"), stdout);
 		sl_status_evidence(json_object_get(status, "models"), stdout);
 	}
+	sl_status_judges(status, stdout);
 }
 
 static int run(void *self, const struct sl_texts *words)

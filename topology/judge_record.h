@@ -23,7 +23,7 @@
 
 #include <jansson.h>
 
-#define SL_JUDGE_WINDOW 65536
+#define SL_JUDGE_WINDOW 16384
 #define SL_JUDGES_MOST 32
 #define SL_SETTING_SIZE 17 /* 16 hex digits and NUL */
 

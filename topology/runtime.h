@@ -122,8 +122,9 @@ bool sl_runtime_append(struct sl_runtime *rt, int topic, const struct sl_record 
 		       struct sl_error *e) SL_MUST_CHECK;
 
 /* {"topology","running","steps":[{"name","in","lag","state","wait","dead","dead_codes","ports":[...]}],
- *  "topics":[{"name","records","bytes"}],"endpoints":[...],"models":[...],"ingest":{"lines","pairs","ties","invalid"},
- *  "process":{...}}. Counts are of all time; "open_cpu_ns" (open), "cpu_ns" (the other callbacks)
+ *  "topics":[{"name","records","bytes"}],"endpoints":[...],"models":[...],"judges":{...},
+ *  "ingest":{"lines","pairs","ties","invalid"},"process":{...}}. "judges": judge_record.h, where there are LLM judges.
+ *  Counts are of all time; "open_cpu_ns" (open), "cpu_ns" (the other callbacks)
  *  and "read_cpu_ns" (reading and decoding the input) of a step, and "process", are since this process opened the
  * folder. Steps that ask have "calls" (status_calls.h). */
 bool sl_runtime_status(struct sl_runtime *rt, struct sl_buf *json, struct sl_error *e) SL_MUST_CHECK;

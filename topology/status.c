@@ -7,6 +7,7 @@
  * prompt or an id in one (reference: prometheus.io naming). */
 #include "engine.h"
 
+#include "judge_health.h"
 #include "keys.h"
 #include "status_calls.h"
 
@@ -376,6 +377,8 @@ static json_t *status(struct sl_runtime *rt, struct sl_error *e)
 	if (rt->topology->endpoint_count)
 		json_object_set_new(root, "endpoints", sl_status_endpoints(rt));
 	json_object_set_new(root, "models", models_json(rt));
+	if (rt->judges)
+		json_object_set_new(root, "judges", sl_judge_health_json(rt->judges));
 	json_object_set_new(root, "ingest", ingest_json(rt, e));
 	json_object_set_new(root, "process", process_json(rt));
 	if (e->verdict != SL_OK)
@@ -606,6 +609,7 @@ bool sl_runtime_metrics(struct sl_runtime *rt, struct sl_buf *b, struct sl_error
 			     json_integer_value(json_object_get(json_object_get(root, "ingest"), ingest[i])));
 	}
 	model_metrics(b, json_object_get(root, "models"));
+	sl_judge_health_metrics(json_object_get(root, "judges"), b);
 	head(b, "sluice_commits_total", "counter", "Commits since the start.");
 	sl_buf_print(b, "sluice_commits_total %" PRId64 "\n", atomic_load(&rt->commits));
 	head(b, "sluice_commit_seconds_total", "counter", "Time spent in commits since the start.");

@@ -420,3 +420,117 @@ void sl_status_evidence(const json_t *models, FILE *to)
 	evidence_line("all", json_object_get(report, "all"), to);
 	audit_lines(report, to);
 }
+
+/* -- judges ------------------------------------------------------------------------------- */
+
+/* "  91.2 %", or a dash where nothing is known. */
+static void percent_column(const json_t *of, int width, FILE *to)
+{
+	if (sl_status_count(of, "count") == 0)
+		fprintf(to, " %*s", width, "-");
+	else
+		fprintf(to, " %*.1f %%", width - 2, 100 * json_number_value(json_object_get(of, "value")));
+}
+
+static void pad(const char *text, size_t width, FILE *to)
+{
+	size_t size = strlen(text) < width ? strlen(text) : width;
+
+	sl_print_clean(to, sl_text(text), width);
+	fprintf(to, "%*s", (int)(width - size), "");
+}
+
+/* What a judge said where it gave no verdict: ", 3 refused". */
+static void silences(const json_t *votes, FILE *to)
+{
+	static const char *const verdicts[] = { "chosen", "rejected", NULL };
+	const char *word;
+	json_t *n;
+
+	json_object_foreach((json_t *)votes, word, n)
+	{
+		bool verdict = false;
+
+		for (size_t i = 0; verdicts[i]; i++)
+			verdict = verdict || strcmp(word, verdicts[i]) == 0;
+		if (!verdict)
+			fprintf(to, ", %" JSON_INTEGER_FORMAT " %s", json_integer_value(n), word);
+	}
+}
+
+static void judge_lines(const json_t *judge, FILE *to)
+{
+	int64_t probes = sl_status_count(judge, "probes");
+	const json_t *category;
+	const char *before = "  ";
+	size_t i;
+
+	pad(sl_status_text(judge, "name"), 30, to);
+	fprintf(to, " %7" PRId64 "  ", probes);
+	share_column(json_object_get(judge, "agreement"), to);
+	percent_column(json_object_get(judge, "order_flips"), 11, to);
+	percent_column(json_object_get(judge, "self_consistency"), 11, to);
+	percent_column(json_object_get(judge, "first"), 11, to);
+	if (json_is_true(json_object_get(judge, "panel")))
+		fprintf(to, " %10s  all of them", "-");
+	else
+		fprintf(to, " %10.6f  %" PRId64 " tokens", probes ? dollars(judge, "dollars") / (double)probes : 0.0,
+			sl_status_count(judge, "tokens"));
+	silences(json_object_get(judge, "votes"), to);
+	fprintf(to, "\n");
+	if (json_array_size(json_object_get(judge, "categories")) < 2)
+		return;
+	json_array_foreach(json_object_get(judge, "categories"), i, category)
+	{
+		const json_t *a = json_object_get(category, "agreement");
+		const char *name = sl_status_text(category, "name");
+
+		fprintf(to, "%s", before);
+		sl_print_clean(to, sl_text(*name ? name : "no category"), 40);
+		fprintf(to, " %.2f of %" PRId64, json_number_value(json_object_get(a, "value")),
+			sl_status_count(a, "count"));
+		before = ", ";
+	}
+	fprintf(to, "\n");
+}
+
+static void error_line(const json_t *pair, FILE *to)
+{
+	fprintf(to, "errors of ");
+	sl_print_clean(to, sl_text(sl_status_text(pair, "judge")), 60);
+	fprintf(to, " and ");
+	sl_print_clean(to, sl_text(sl_status_text(pair, "other")), 60);
+	if (json_object_get(pair, "phi"))
+		fprintf(to, ": correlation %.2f", json_number_value(json_object_get(pair, "phi")));
+	else
+		fprintf(to, ": one of them never errs");
+	fprintf(to, ", both wrong in %" PRId64 " of %" PRId64 "\n", sl_status_count(pair, "both"),
+		sl_status_count(pair, "count"));
+}
+
+void sl_status_judges(const json_t *status, FILE *to)
+{
+	const json_t *judges = json_object_get(status, "judges"), *item;
+	size_t i;
+
+	if (!judges)
+		return;
+	if (*sl_status_text(judges, "error"))
+		fprintf(to, "\nprobes of the judges cannot be read: %s\n", sl_status_text(judges, "error"));
+	if (sl_status_count(judges, "probes") == 0) {
+		fprintf(to, "\nno gold pair was put to the LLM judges yet: how good they are is what "
+			    "'judge_accuracy' declares (set 'probes' of step retrieve)\n");
+		return;
+	}
+	fprintf(to, "\n%-30s %7s  %-18s %11s %11s %11s %10s\n", "judge, on gold pairs", "probes", "agrees",
+		"order flips", "consistent", "first shown", "$ a probe");
+	json_array_foreach(json_object_get(judges, "judges"), i, item) judge_lines(item, to);
+	json_array_foreach(json_object_get(judges, "errors"), i, item) error_line(item, to);
+	audit_part("on the same pairs: the longer answer wins", json_object_get(judges, "longest_wins"), to);
+	audit_part(", what people saw first", json_object_get(judges, "first_wins"), to);
+	fprintf(to, "\nsetting %s", sl_status_text(judges, "setting"));
+	if (sl_status_count(judges, "earlier"))
+		fprintf(to, "; earlier ones, which no longer count: %" PRId64 " probes",
+			sl_status_count(judges, "earlier"));
+	fprintf(to, "\n");
+}

@@ -32,6 +32,8 @@ void sl_status_models(const json_t *models, FILE *to);
  * announced with (trainer/posterior_report.c). Nothing without one; else a blank line goes before it, and true is
  * returned. */
 void sl_status_evidence(const json_t *models, FILE *to);
+/* What probes say of the LLM judges (judge_record.h), after a blank line. Nothing without LLM judges. */
+void sl_status_judges(const json_t *status, FILE *to);
 /* What came from outside may hold control characters, which could drive a terminal: printed as
  * spaces, at most `most` bytes. */
 void sl_print_clean(FILE *to, struct sl_bytes text, size_t most);

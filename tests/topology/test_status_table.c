@@ -31,6 +31,20 @@ static const char audited[] = "[{'name': 'gold'}, {'name': 'posterior', 'report'
 static const char unaudited[] =
 	"[{'name': 'posterior', 'report': {'audited': 12, 'evidence': {}, 'all': {'rows': 12, 'audited': 12}}}]";
 
+static const char judges[] =
+	"{'judges': {'panel': 'llm', 'setting': 'aa', 'probes': 40, 'earlier': 7, 'judges': ["
+	"{'name': 'llm', 'panel': true, 'probes': 40, 'agreement': {'count': 38, 'value': 0.8, 'low': 0.7, 'high': "
+	"0.9},"
+	" 'categories': [{'name': '', 'agreement': {'count': 30, 'value': 0.8}},"
+	"                {'name': 'math', 'agreement': {'count': 8, 'value': 0.5}}], 'votes': {'chosen': 38, 'tie': "
+	"2}},"
+	"{'name': 'gpt/m\\u001b', 'probes': 40, 'agreement': {'count': 38, 'value': 0.75, 'low': 0.6, 'high': 0.8},"
+	" 'order_flips': {'count': 9, 'value': 0.125}, 'self_consistency': {'count': 9, 'value': 0.9},"
+	" 'first': {'count': 9, 'value': 0.55}, 'tokens': 4000, 'dollars': 0.02, 'votes': {'refused': 3}}],"
+	"'errors': [{'judge': 'a', 'other': 'b', 'count': 38, 'both': 4, 'phi': 0.31},"
+	"           {'judge': 'a', 'other': 'c', 'count': 38, 'both': 0}],"
+	"'longest_wins': {'count': 38, 'value': 0.58, 'low': 0.5, 'high': 0.6}, 'first_wins': {'count': 0}}}";
+
 /* JSON with ' for " to be read more easily. */
 static char *printed(const char *json, void (*print)(const json_t *, FILE *))
 {
@@ -114,6 +128,55 @@ static void test_evidence(void **unused)
 	free(text);
 }
 
+static const char outside[] =
+	"{'endpoints': [{'name': 'gpt', 'model': 'mini', 'state': 'throttled', 'why': '429\\u001b[1m', 'in_flight': 3, "
+	"'waiting': 2, 'spent': 0.75, 'reserved': 0.125, 'budget': 1.0},"
+	"{'name': 'local', 'model': '', 'state': 'idle', 'why': '', 'spent': 0.0, 'reserved': 0.0}],"
+	"'steps': [{'name': 'dedupe'}, {'name': 'annotate', 'calls': {'asked': 9, 'sent': 5, 'hits': 4, 'saved': 0.5,"
+	"'repeated': 2, 'malformed': 0, 'spent': 0.75, 'reserved': 0.0, 'budget_per_day': 2.0, 'spent_today': 0.25,"
+	"'answers': 7, 'bytes': 900}}]}";
+
+static void test_outside(void **unused)
+{
+	static const char *const lines[] = {
+		"\ngpt          throttled             3         2  mini; $0.75 spent of $1, $0.125 reserved; 429 [1m\n",
+		"\nlocal        idle                  0         0  no model; $0 spent\n",
+		"\nannotate  9 questions, 5 sent, 4 from the memo ($0.5 saved); $0.75 spent, $0.25 of today's $2; "
+		"2 asked again after a death; memo: 7 answers, 900 bytes\n",
+		NULL
+	};
+	char *text;
+
+	(void)unused;
+	expect(outside, sl_status_outside, lines);
+	text = printed("{'steps': []}", sl_status_outside);
+	assert_string_equal(text, "");
+	free(text);
+}
+
+static void test_judges(void **unused)
+{
+	static const char *const lines[] = {
+		"\nllm                                 40  0.800 [0.70, 0.90]             -  ",
+		"-  all of them, 2 tie\n  no category 0.80 of 30, math 0.50 of 8\n",
+		"\ngpt/m                               40  0.750 [0.60, 0.80]        12.5 %      90.0 %      55.0 % ",
+		"  0.000500  4000 tokens, 3 refused\n",
+		"\nerrors of a and b: correlation 0.31, both wrong in 4 of 38\n",
+		"\nerrors of a and c: one of them never errs, both wrong in 0 of 38\n",
+		"\non the same pairs: the longer answer wins 0.580 [0.500, 0.600]\nsetting aa; earlier ones",
+		NULL
+	};
+	static const char *const none[] = { "\nno gold pair was put to the LLM judges yet", NULL };
+	char *text;
+
+	(void)unused;
+	expect(judges, sl_status_judges, lines);
+	expect("{'judges': {'probes': 0}}", sl_status_judges, none);
+	text = printed("{}", sl_status_judges);
+	assert_string_equal(text, "");
+	free(text);
+}
+
 static void test_too_few(void **unused)
 {
 	static const char *const lines[] = { "\nno audit: 12 gold pairs", "`sluice gold sample`", NULL };
@@ -129,9 +192,8 @@ static void test_too_few(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_funnel),
-		cmocka_unit_test(test_evidence),
-		cmocka_unit_test(test_too_few),
+		cmocka_unit_test(test_funnel),  cmocka_unit_test(test_evidence), cmocka_unit_test(test_judges),
+		cmocka_unit_test(test_too_few), cmocka_unit_test(test_outside),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
