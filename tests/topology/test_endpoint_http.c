@@ -140,7 +140,7 @@ static bool answer_ok(struct server *s, struct connection *c, int number)
 {
 	(void)s;
 	(void)number;
-	if (!strstr(c->head, "POST /v1/chat/completions HTTP/1.1\r\n") ||
+	if (strstr(c->head, "Authorization") || !strstr(c->head, "POST /v1/chat/completions HTTP/1.1\r\n") ||
 	    !strstr(c->head, "Content-Type: application/json"))
 		return reply(c, 400, "", "not what was meant");
 	return reply(c, 200, "", (const char *)sl_buf_text(&c->body));
@@ -579,14 +579,16 @@ static void test_poison_is_given_up(void **state)
 	server_stop(s);
 }
 
-/* A proxy is not asked for what is on this machine. */
-static void test_no_proxy_for_loopback(void **state)
+/* A proxy is not asked for what is on this machine, and nobody is shown a key that is none. */
+static void test_no_proxy_for_loopback_and_no_empty_key(void **state)
 {
 	struct fixture *f = *state;
 	struct server *s = server_start(0, answer_ok, NULL);
 	struct asked a = { 0 };
 
 	setenv("http_proxy", "http://127.0.0.1:1", 1);
+	f->keys[0] = ""; /* a variable that is empty: no key, no header */
+	f->def.keys = (struct sl_list){ f->keys, 1 };
 	open_ports(f, s->port, 0);
 	ask(f, &a, "{}");
 	wait_settled(f, 1);
@@ -875,7 +877,7 @@ int main(void)
 		TEST(test_refused_then_back),
 		TEST(test_locked_out_then_back),
 		TEST(test_poison_is_given_up),
-		TEST(test_no_proxy_for_loopback),
+		TEST(test_no_proxy_for_loopback_and_no_empty_key),
 		TEST(test_two_keys),
 		TEST(test_two_replicas),
 		TEST(test_storm_halves_once),

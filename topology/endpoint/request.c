@@ -51,7 +51,7 @@ static struct curl_slist *headers_of(const struct sl_endpoint_def *d, const char
 	header(&list, "Accept: application/json", "");
 	header(&list, "Expect:", ""); /* no 100-continue: it costs a second where it is not known */
 	header(&list, "User-Agent: sluice", "");
-	if (key)
+	if (key && key[0]) /* an empty variable of the environment is no key */
 		header(&list, "Authorization: Bearer ", key);
 	if (d->organization)
 		header(&list, "OpenAI-Organization: ", d->organization);
