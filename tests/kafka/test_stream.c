@@ -633,7 +633,7 @@ static void answers_are_durable_before_they_are_used(void **unused)
 	assert_int_equal(seen.count, 300);
 	assert_true(sl_bytes_equal(seen.records[299].key, sl_buf_bytes(&key)));
 	kafka_seen_release(&seen);
-	assert_int_equal(atomic_load(&w.rts[0]->kafka->counters.memo_answers), 300);
+	assert_int_equal(atomic_load(&w.rts[0]->kafka->counters.memo_records), 300);
 	sl_unit_close(u);
 	sl_writes_release(&answers);
 	sl_buf_release(&key);

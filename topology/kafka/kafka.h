@@ -66,7 +66,7 @@ struct sl_kafka_counters {
 		discarded;            /* discarded: warm state too old */
 	_Atomic int64_t restoring;    /* tasks being restored now */
 	_Atomic int64_t restore_left; /* records still to read for them, an upper bound */
-	_Atomic int64_t memo_answers, purged;
+	_Atomic int64_t memo_records, purged;
 };
 
 /* A consumer that the next reader may use, and where it stands (reader.c). */
@@ -85,8 +85,8 @@ struct sl_kafka {
 	char **names; /* per topic of the topology: on the brokers; NULL where inlined */
 	struct sl_registry *registry;
 	struct sl_values *values;
-	rd_kafka_t *admin;    /* a consumer without group, isolation read_committed: Admin API, ends */
-	rd_kafka_t *raw_ends; /* the same with read_uncommitted: ends only */
+	rd_kafka_t *admin;                /* a consumer without group, isolation read_committed: Admin API, ends */
+	rd_kafka_t *raw_ends;             /* the same with read_uncommitted: ends only */
 	struct sl_group_offsets *offsets; /* offsets.c */
 	struct sl_follow *follow;
 	struct sl_kafka_counters counters;

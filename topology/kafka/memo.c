@@ -119,7 +119,7 @@ bool sl_kafka_memo(struct sl_unit *u, struct sl_writes *answers, struct sl_error
 				       "write answers to topic '%s'", topic);
 	if (!u->rt->store->ops->write(u->rt->store, &answers, 1, false, e))
 		return false;
-	atomic_fetch_add(&k->counters.memo_answers, (int64_t)answers->count);
+	atomic_fetch_add(&k->counters.memo_records, (int64_t)answers->count);
 	return true;
 }
 

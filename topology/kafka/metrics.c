@@ -235,8 +235,9 @@ static void task_metrics(struct sl_buf *b, struct sl_kafka *k)
 		atomic_load(&c->restore_ns));
 	whole(b, "sluice_restore_discarded_total", "counter", "Local states that were too old to go on from.",
 	      atomic_load(&c->discarded));
-	whole(b, "sluice_memo_answers_total", "counter", "Answers from outside made durable.",
-	      atomic_load(&c->memo_answers));
+	whole(b, "sluice_memo_records_total", "counter",
+	      "Records of memos made durable: answers, and what is held and spent for them.",
+	      atomic_load(&c->memo_records));
 	whole(b, "sluice_purged_records_total", "counter", "Records that the leader let go after all had read them.",
 	      atomic_load(&c->purged));
 }
