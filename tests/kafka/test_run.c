@@ -44,7 +44,8 @@ static const struct sl_operator broken = {
 };
 
 extern const struct sl_operator sl_operator_embed;
-const struct sl_operator *const sl_operators[] = { &sl_operator_embed, &sl_actor_tally, &patient, &broken, NULL };
+const struct sl_operator *const sl_operators[] = { &sl_operator_embed, &sl_actor_tally, &sl_actor_asker,
+						   &patient,           &broken,         NULL };
 
 #define TALLIES                                                                                                        \
 	"topology: t\npartitions: 4\ntopics: { odd: { retention: keep } }\nsteps:\n"                                   \
@@ -335,6 +336,16 @@ static void stuck_when_it_waits_in_vain(void **state)
 		  SL_RUN_STUCK, "waits for the first gold pair");
 }
 
+/* Nothing is asked when there is no money, and that is what is said. */
+static void stuck_without_money(void **state)
+{
+	(void)state;
+	ends_with("topology: t\nendpoints: { oracle: { url: \"http://127.0.0.1:9/v1\", model: pythia, budget: 0 } }\n"
+		  "prices: { pythia: { prompt: 1 } }\nsteps:\n"
+		  "  - { name: asker, from: pairs.raw, to: { yes: yes, unclear: unclear, failed: failed } }\n",
+		  SL_RUN_STUCK, "budget of endpoint 'oracle' is spent: $0 of $0");
+}
+
 static void a_broken_step_ends_the_run(void **state)
 {
 	(void)state;
@@ -346,7 +357,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(until_idle_is_as_embedded),   cmocka_unit_test(members_share_partitions),
 		cmocka_unit_test(killed_in_mid_stream),        cmocka_unit_test(a_zombie_changes_nothing),
-		cmocka_unit_test(stuck_when_it_waits_in_vain), cmocka_unit_test(a_broken_step_ends_the_run),
+		cmocka_unit_test(stuck_when_it_waits_in_vain), cmocka_unit_test(stuck_without_money),
+		cmocka_unit_test(a_broken_step_ends_the_run),
 	};
 	int code;
 
