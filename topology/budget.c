@@ -31,6 +31,11 @@ int64_t sl_price_most(const struct sl_price *price, size_t body_bytes, int64_t t
 	return whole((double)(body_bytes + WRAPPING_TOKENS) * prompt + (double)tokens_max * price->completion);
 }
 
+int64_t sl_price_part(int64_t amount, double part)
+{
+	return (int64_t)ceil((double)amount * part);
+}
+
 void sl_purse_day(struct sl_purse *p, int64_t day)
 {
 	if (day <= p->day)

@@ -22,6 +22,9 @@ int64_t sl_price_cost(const struct sl_price *price, const struct sl_usage *usage
 /* The most that one attempt can cost: no token is shorter than a byte, and servers put a few around each message. */
 int64_t sl_price_most(const struct sl_price *price, size_t body_bytes, int64_t tokens_max);
 
+/* A part (0 to 1) of an amount, rounded up. */
+int64_t sl_price_part(int64_t amount, double part);
+
 /* All in micro-dollars. */
 struct sl_purse {
 	int64_t share, share_day; /* negative: no limit */

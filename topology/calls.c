@@ -1,4 +1,5 @@
 /* calls.c -- numbers, windows and the crossing between threads, behind calls.h. */
+#include "batches.h"
 #include "calls_inside.h"
 
 #include <assert.h>
@@ -28,6 +29,9 @@ int64_t sl_calls_now_ms(const struct sl_calls *c)
 void sl_calls_show(struct sl_calls *c)
 {
 	c->stats.counts = c->ledger.counts;
+	c->stats.parked = sl_batches_parking(c->batches)->waiting;
+	c->stats.batches_open = (int64_t)sl_batches_open(c->batches);
+	c->stats.loose = sl_batches_loose(c->batches);
 	sl_lock(&c->lock);
 	c->shown = c->stats;
 	memcpy(c->shown_purses, c->ledger.purses, c->ledger.count * sizeof *c->shown_purses);
@@ -70,7 +74,9 @@ struct sl_calls *sl_calls_new(const struct sl_calls_setup *setup, struct sl_erro
 	c->shown_purses = sl_calloc(c->ledger.count, sizeof *c->shown_purses);
 	c->oldest_ms = INT64_MIN;
 	sl_mutex_init(&c->lock);
-	if (load(c, e)) {
+	if (load(c, e))
+		c->batches = sl_batches_new(c, e);
+	if (c->batches) {
 		sl_calls_new_day(c);
 		sl_calls_show(c);
 		return c;
@@ -97,6 +103,7 @@ void sl_calls_free(struct sl_calls *c)
 	for (size_t i = 0; i < c->all.count; i++)
 		call_free(c->all.at[i]);
 	sl_questions_release(&c->all);
+	sl_batches_free(c->batches);
 	free(c->queue);
 	free(c->payers);
 	free(c->shown_purses);
@@ -153,7 +160,7 @@ static void on_done(struct sl_outcall *out, const struct sl_settlement *reply)
 	sl_unlock(&c->lock);
 }
 
-static const struct sl_price *price_of(const struct sl_calls *c, size_t payer, const char *model)
+const struct sl_price *sl_calls_price(const struct sl_calls *c, size_t payer, const char *model)
 {
 	if (strcmp(model, c->payers[payer].model) == 0)
 		return c->payers[payer].price;
@@ -172,12 +179,16 @@ static struct sl_question *call_new(struct sl_calls *c, size_t payer, const char
 				    const struct sl_id *key)
 {
 	struct sl_question *call = sl_calloc(1, sizeof *call);
+	const struct sl_batching *batching = c->payers[payer].batching;
 
 	call->calls = c;
 	call->payer = payer;
-	call->price = price_of(c, payer, model);
+	call->price = sl_calls_price(c, payer, model);
 	call->most = sl_price_most(call->price, asked->body.size, asked->tokens_max);
 	call->held = call->most * (1 + c->payers[payer].retries);
+	call->batched = batching && batching->on;
+	if (call->batched) /* what fails in a batch is not paid, so its retries are not either */
+		call->held = sl_price_part(call->most, batching->discount);
 	call->model = sl_strdup(model);
 	call->path = sl_strdup(asked->path ? asked->path : "/chat/completions");
 	sl_buf_add_bytes(&call->question, asked->body);
@@ -212,6 +223,38 @@ static bool from_memo(struct sl_calls *c, struct sl_question *call, struct sl_er
 	call->micro_dollars = a.micro_dollars;
 	c->stats.hits++;
 	c->stats.saved += a.micro_dollars;
+	return true;
+}
+
+void sl_question_parked(struct sl_question *call)
+{
+	char hex[SL_ID_HEX_SIZE];
+
+	call->state = SL_SETTLED;
+	call->status = SL_PARKED;
+	call->why = sl_strdup(sl_id_hex(call->out.key, hex));
+}
+
+/* It waits for a batch, or came out of one without an answer. */
+static bool from_parked(struct sl_calls *c, struct sl_question *call, struct sl_error *e)
+{
+	struct sl_parking *parking = sl_batches_parking(c->batches);
+	struct sl_parked *q = sl_parking_find(parking, &call->out.key);
+
+	if (!q || call->state == SL_SETTLED)
+		return true;
+	if (q->state == SL_PARKED_WAITING) {
+		sl_question_parked(call);
+		return true;
+	}
+	if (!sl_parked_body(parking, c->setup.store, &call->out.key, &call->body, e))
+		return false;
+	parking->heard += !q->heard;
+	q->heard = true;
+	call->state = SL_SETTLED;
+	call->status = q->status;
+	call->answer = sl_buf_bytes(&call->body);
+	call->why = sl_strdup(q->why ? q->why : "");
 	return true;
 }
 
@@ -272,7 +315,7 @@ bool sl_calls_ask(struct sl_calls *c, struct sl_window *w, size_t payer, bool se
 		call = c->all.at[at];
 	} else {
 		call = call_new(c, payer, model, asked, &key);
-		if (!from_memo(c, call, e)) {
+		if (!from_memo(c, call, e) || !from_parked(c, call, e)) {
 			call_free(call);
 			return false;
 		}
@@ -321,6 +364,30 @@ size_t sl_calls_open(const struct sl_window *w)
 	for (size_t i = 0; i < w->calls.count; i++)
 		open += w->calls.at[i]->state != SL_SETTLED;
 	return open;
+}
+
+bool sl_calls_batches(struct sl_calls *c, bool at_once, int64_t *next_ms, bool *settled, struct sl_error *e)
+{
+	return sl_batches_step(c->batches, at_once, next_ms, settled, e);
+}
+
+bool sl_calls_is_parked(const struct sl_calls *c, const struct sl_id *key)
+{
+	const struct sl_parked *q = sl_parking_find(sl_batches_parking(c->batches), key);
+
+	return q && q->state == SL_PARKED_WAITING;
+}
+
+int64_t sl_calls_parked(struct sl_calls *c, int64_t *loose)
+{
+	int64_t n;
+
+	sl_lock(&c->lock);
+	n = c->shown.parked;
+	if (loose)
+		*loose = c->shown.loose;
+	sl_unlock(&c->lock);
+	return n;
 }
 
 /* -- what others see ------------------------------------------------------------------------------ */

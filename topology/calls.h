@@ -6,6 +6,8 @@
  *
  *     asked -> queued -> [what it can cost is held] -> under way -> arrived -> [kept, and paid] -> settled
  *     asked -> found in the memo -> settled
+ *     asked -> queued -> [what it can cost is held, and it is parked] -> settled as SL_PARKED, of an endpoint with
+ * batch
  *
  * The two steps in brackets are one write each for all calls that are ready. An answer goes into the memo in the write
  * that lets go of the money that was held for it, before anybody may use it. What failed (a status other than 200) is
@@ -38,7 +40,8 @@ struct sl_payer {
 	struct sl_endpoint *endpoint; /* NULL: cannot be called here */
 	const struct sl_price *price; /* of its model; NULL: not known */
 	int64_t retries;
-	int64_t share, share_day; /* of its budgets, micro-dollars; -1: no limit */
+	int64_t share, share_day;           /* of its budgets, micro-dollars; -1: no limit */
+	const struct sl_batching *batching; /* NULL: none */
 };
 
 /* All of it is copied but what is pointed at. */
@@ -83,6 +86,15 @@ const char *sl_calls_held_up(const struct sl_calls *c);
 /* 0: nobody will touch `c` any more but its task: it may be freed. */
 size_t sl_calls_in_flight(struct sl_calls *c);
 
+/* The dialogue about batches (batches.h), as far as it can go now; between batches of the input, or while one waits. */
+bool sl_calls_batches(struct sl_calls *c, bool at_once, int64_t *next_ms, bool *settled,
+		      struct sl_error *e) SL_MUST_CHECK;
+/* Does the question wait for a batch? */
+bool sl_calls_is_parked(const struct sl_calls *c, const struct sl_id *key);
+/* Any thread: questions that do, as of the last write. *loose (or NULL): of them in no batch yet, and not in a pause.
+ */
+int64_t sl_calls_parked(struct sl_calls *c, int64_t *loose);
+
 /* The batch is done: forget its numbers and answers. `again`: it will be played again, so keep the answers. */
 void sl_calls_end(struct sl_calls *c, struct sl_window *w, bool again);
 /* The turn of a batch that was asked about before: its calls stay, numbers are given out anew, and what was not asked
@@ -92,6 +104,8 @@ void sl_calls_turn(struct sl_window *w);
 /* As of the last write. Money in micro-dollars. */
 struct sl_calls_stats {
 	int64_t asked, hits, saved, sent, malformed, evicted; /* since the task was opened */
+	int64_t batched, batch_failed, batches;               /* answered, given up; batches done; likewise */
+	int64_t parked, loose, batches_open;                  /* now; loose: as of sl_calls_parked */
 	struct sl_ledger_counts counts;
 };
 /* purses: as many as payers, and the step's as the last. */

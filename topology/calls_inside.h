@@ -14,6 +14,7 @@ struct sl_question {
 	struct sl_question *next;     /* of those that have arrived */
 	enum sl_question_state state; /* the task's; a call that has arrived is SL_FLYING until it is kept */
 	size_t payer, windows;
+	bool batched;       /* its endpoint collects for batches */
 	int64_t most, held; /* one attempt can cost; all of them */
 	const struct sl_price *price;
 	struct sl_buf question;
@@ -38,6 +39,8 @@ struct sl_questions {
 	size_t slot_count;
 };
 
+struct sl_batches;
+
 struct sl_window {
 	struct sl_questions calls; /* index = number */
 };
@@ -47,6 +50,7 @@ struct sl_calls {
 	struct sl_buf memo;
 	struct sl_payer *payers;
 	struct sl_ledger ledger;
+	struct sl_batches *batches;
 	struct sl_questions all;    /* that are not forgotten */
 	struct sl_question **queue; /* SL_QUEUED, as they were asked */
 	size_t queued, queue_capacity;
@@ -81,6 +85,9 @@ void sl_calls_show(struct sl_calls *c);
 void sl_calls_enqueue(struct sl_calls *c, struct sl_question *question);
 /* Out of the queue with what is not SL_QUEUED. */
 void sl_calls_queue_tidy(struct sl_calls *c);
+/* Settled as SL_PARKED. */
+void sl_question_parked(struct sl_question *question);
+const struct sl_price *sl_calls_price(const struct sl_calls *c, size_t payer, const char *model); /* NULL: not known */
 /* As if it had never been answered. */
 void sl_question_again(struct sl_question *question);
 

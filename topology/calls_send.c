@@ -1,6 +1,6 @@
 /* calls_send.c -- what is held before calls are sent, and what their answers have cost: the two writes of calls.h. */
+#include "batches.h"
 #include "calls_inside.h"
-
 #include "usage.h"
 
 #include <stdio.h>
@@ -10,8 +10,8 @@
 
 struct admission {
 	struct sl_writes rows;
-	struct sl_question **sent;
-	size_t count;
+	struct sl_question **sent, **parked;
+	size_t count, parked_count;
 	bool *full; /* per purse: somebody waits for it, so nobody overtakes */
 };
 
@@ -24,7 +24,19 @@ static void say(struct sl_calls *c, const struct sl_question *call, size_t purse
 	sl_purse_say(&c->ledger.purses[purse], what, call->held, to);
 }
 
-/* Send, settle for want of money, or leave in the queue. */
+static struct sl_parked parked_of(struct sl_calls *c, const struct sl_question *call)
+{
+	const struct sl_lane_key lane = { call->payer, call->model, call->path };
+
+	return (struct sl_parked){ .key = call->out.key,
+				   .state = SL_PARKED_WAITING,
+				   .held = call->held,
+				   .since_ms = sl_calls_now_ms(c),
+				   .bytes = (int64_t)(call->question.size + sl_batch_line_around(call->path)),
+				   .lane = sl_parking_lane(sl_batches_parking(c->batches), &lane) };
+}
+
+/* Park, send, settle for want of money, or leave in the queue. */
 static bool consider(struct sl_calls *c, struct sl_question *call, struct admission *a, struct sl_error *e)
 {
 	const size_t purses[2] = { call->payer, c->ledger.count - 1 };
@@ -39,6 +51,14 @@ static bool consider(struct sl_calls *c, struct sl_question *call, struct admiss
 			short_of = purses[i];
 		}
 		could &= sl_purse_could(p, call->held);
+	}
+	if (fits && call->batched) {
+		const struct sl_parked q = parked_of(c, call);
+
+		a->parked[a->parked_count++] = call;
+		call->state = SL_SETTLED; /* nobody looks before it is kept */
+		sl_batches_park(c->batches, &q, sl_buf_bytes(&call->question), &a->rows);
+		return true;
 	}
 	if (fits) {
 		call->state = SL_FLYING;
@@ -74,6 +94,7 @@ bool sl_calls_admit(struct sl_calls *c, const struct sl_window *first, struct sl
 	sl_calls_new_day(c);
 	sl_ledger_mark(&c->ledger, &mark);
 	a.sent = sl_malloc(c->queued * sizeof *a.sent);
+	a.parked = sl_malloc(c->queued * sizeof *a.parked);
 	a.full = sl_calloc(c->ledger.count, sizeof *a.full);
 	sl_buf_clear(&c->why);
 	for (int turn = 0; turn < 2; turn++) {
@@ -87,11 +108,19 @@ bool sl_calls_admit(struct sl_calls *c, const struct sl_window *first, struct sl
 	}
 	if (c->ledger.counts.repeated != mark.counts.repeated)
 		sl_ledger_write(&c->ledger, sl_buf_bytes(&c->memo), &a.rows);
-	done = done && (a.count == 0 || c->setup.keep(c->setup.arg, &a.rows, e));
+	done = done && (a.rows.count == 0 || c->setup.keep(c->setup.arg, &a.rows, e));
 	sl_ledger_unmark(&c->ledger, &mark, !done);
-	if (!done)
-		for (size_t i = 0; i < a.count; i++)
-			a.sent[i]->state = SL_QUEUED;
+	for (size_t i = 0; !done && i < a.count; i++)
+		a.sent[i]->state = SL_QUEUED;
+	for (size_t i = 0; i < a.parked_count; i++) {
+		const struct sl_parked q = parked_of(c, a.parked[i]);
+
+		a.parked[i]->state = SL_QUEUED;
+		if (!done)
+			continue;
+		sl_batches_parked(c->batches, &q);
+		sl_question_parked(a.parked[i]);
+	}
 	sl_calls_queue_tidy(c);
 	if (done) {
 		sl_lock(&c->lock);
@@ -107,6 +136,7 @@ bool sl_calls_admit(struct sl_calls *c, const struct sl_window *first, struct sl
 	}
 	sl_writes_release(&a.rows);
 	free(a.sent);
+	free(a.parked);
 	free(a.full);
 	return done;
 }

@@ -7,6 +7,7 @@
 
 #include "../schemas/codec.h"
 #include "../schemas/jsonl.h"
+#include "replaying.h"
 #include "topic_walk.h"
 
 #include <inttypes.h>
@@ -38,7 +39,7 @@ struct replay {
 	const struct replay_args *args;
 	struct sl_session *s;
 	struct sl_where where;
-	int to;
+	int from, to;
 	struct sl_arena arena; /* of one record */
 	struct sl_buf frames, value;
 	size_t batched;
@@ -66,27 +67,10 @@ static bool flush(struct replay *x, struct sl_error *e)
 static bool add(struct replay *x, struct sl_pair *p, const struct sl_record *from, int32_t partition,
 		struct sl_error *e)
 {
-	struct sl_record to = { .time_ms = from->time_ms };
-	struct sl_trail *trail = sl_arena_alloc(&x->arena, (p->trail_count + 1) * sizeof *trail);
-	int64_t pass = 0;
+	const struct sl_replay r = { x->s->topology, x->from, x->to, x->args->into };
+	struct sl_record to;
 
-	for (size_t i = 0; i < p->trail_count; i++) {
-		trail[i] = p->trail[i];
-		pass = trail[i].pass > pass ? trail[i].pass : pass;
-	}
-	trail[p->trail_count] = (struct sl_trail){
-		.step = sl_text("replay"),
-		.outcome = sl_text(x->args->into),
-		.reason = sl_text(sl_arena_print(&x->arena, "replay: from %s partition %d offset %" PRId64,
-						 x->args->topic, partition, from->offset)),
-		.pass = pass + 1,
-	};
-	p->trail = trail;
-	p->trail_count++;
-	sl_buf_clear(&x->value);
-	sl_pair_encode(p, &x->value);
-	to.key = x->s->topology->topics[x->to].compacted ? sl_id_bytes(&p->id) : sl_id_bytes(&p->group);
-	to.value = sl_buf_bytes(&x->value);
+	sl_replay_record(&r, p, partition, from->offset, from->time_ms, &x->arena, &x->value, &to);
 	sl_frames_add(&x->frames, &to);
 	x->batched++;
 	return (x->batched < BATCH_RECORDS && x->frames.size < BATCH_BYTES) || flush(x, e);
@@ -153,6 +137,7 @@ static int replay(struct replay *x)
 
 	if (from < 0 || step < 0)
 		return SL_EXIT_USAGE;
+	x->from = from;
 	x->to = t->steps[step].from;
 	if (t->topics[from].inlined || from == t->models)
 		return sl_command_usage("topic '%s' holds no stored pairs", a->topic);

@@ -353,7 +353,7 @@ static bool read_all(struct sl_config *c, struct sl_bytes yaml, const char *cons
 		return sl_error_at(c->e, c->root, "a topology is a map: topology, steps, ...");
 	if (!sl_config_sets(c, sets, set_count) || !top_level(c) || !sl_config_endpoints(c) || !sl_config_steps(c) ||
 	    !sl_config_endpoint_names(c) || !sl_config_trainers(c) || !topics(c) || !sl_config_graph(c) ||
-	    !sl_config_kafka_names(c))
+	    !sl_config_batches(c) || !sl_config_kafka_names(c))
 		return false;
 	c->t->settings = c->settings.at;
 	c->t->setting_count = c->settings.count;

@@ -65,6 +65,8 @@ bool sl_config_steps(struct sl_config *c);                                      
 bool sl_config_endpoints(struct sl_config *c);                                       /* config_endpoints.c */
 /* When endpoints and steps are known: what options of steps call an endpoint is one. */
 bool sl_config_endpoint_names(struct sl_config *c);
+/* After the graph: who asks an endpoint with batch: true has a place for pairs that wait. */
+bool sl_config_batches(struct sl_config *c);
 bool sl_config_trainers(struct sl_config *c); /* config_trainers.c */
 bool sl_config_graph(struct sl_config *c);    /* config_graph.c */
 

@@ -105,6 +105,50 @@ static const struct sl_option endpoint_table[] = {
 	  .most = 1e9,
 	  .unit = "dollars",
 	  .help = "most that the calls of a day of UTC may cost; -1: no limit" },
+	{ .name = "batch",
+	  .type = SL_OPTION_BOOL,
+	  .offset = offsetof(struct sl_endpoint_def, batching.on),
+	  .value = "false",
+	  .help = "questions are collected for the Batch API, which answers within a day, for less; their pairs wait "
+		  "in "
+		  "the topic of port deferred and come back by themselves" },
+	{ .name = "batch_requests",
+	  .type = SL_OPTION_COUNT,
+	  .offset = offsetof(struct sl_endpoint_def, batching.questions_max),
+	  .value = "50000",
+	  .least = 1,
+	  .most = 50000,
+	  .unit = "calls",
+	  .help = "batch: so many are a full one" },
+	{ .name = "batch_bytes",
+	  .type = SL_OPTION_SIZE,
+	  .offset = offsetof(struct sl_endpoint_def, batching.bytes_max),
+	  .value = "100MiB",
+	  .least = 1024,
+	  .most = 200.0 * (1 << 20),
+	  .help = "batch: a file this large is a full one" },
+	{ .name = "batch_wait",
+	  .type = SL_OPTION_TIME_MS,
+	  .offset = offsetof(struct sl_endpoint_def, batching.wait_ms),
+	  .value = "60s",
+	  .least = 0,
+	  .most = DAY_MS,
+	  .help = "batch: one that is not full is sent when its first call has waited so long; at once by run "
+		  "--until-idle, when nothing else is left to do" },
+	{ .name = "batch_poll",
+	  .type = SL_OPTION_TIME_MS,
+	  .offset = offsetof(struct sl_endpoint_def, batching.poll_ms),
+	  .value = "60s",
+	  .least = 1,
+	  .most = 3600000,
+	  .help = "batch: how often the server is asked how far it is" },
+	{ .name = "batch_discount",
+	  .type = SL_OPTION_REAL,
+	  .offset = offsetof(struct sl_endpoint_def, batching.discount),
+	  .value = "0.5",
+	  .least = 0,
+	  .most = 1,
+	  .help = "batch: what part of the price is paid" },
 	{ 0 },
 };
 
@@ -293,6 +337,19 @@ static bool endpoint(struct sl_config *c, const struct sl_node *n, struct sl_end
 	d->name = n->key;
 	if (!address(c, n, d, &s))
 		return false;
+	/* A file and a batch belong to whoever made them. */
+	if (d->batching.on && (d->urls.count > 1 || d->keys.count > 1))
+		return sl_error_at(
+			c->e, sl_node_get(n, "batch") ? sl_node_get(n, "batch") : n,
+			"endpoint '%s' has batch: true and several of 'url' or 'key': a batch is known only to the "
+			"server and the account that it was sent to; make an endpoint of each",
+			d->name);
+	if (d->batching.on && c->t->stream == SL_STREAM_KAFKA)
+		return sl_error_at(
+			c->e, sl_node_get(n, "batch") ? sl_node_get(n, "batch") : n,
+			"endpoint '%s' has batch: true, which needs the embedded stream: on Kafka ask it call by "
+			"call (batch: false)",
+			d->name);
 	for (size_t i = 0; i < c->t->price_count; i++)
 		if (strcmp(c->t->prices[i].model, d->model) == 0)
 			d->price = &c->t->prices[i];
@@ -404,6 +461,54 @@ bool sl_config_endpoint_names(struct sl_config *c)
 		for (const struct sl_option *o = s->op->options; o && o->name; o++)
 			if (o->endpoint && !step_names(c, s, c->step_nodes[i], o))
 				return false;
+	}
+	return true;
+}
+
+/* -- Steps that ask endpoints with batch: true ------------------------------------------------------ */
+
+/* The endpoint with batch: true that an option of the step names; NULL: none. */
+static const struct sl_endpoint_def *batched(const struct sl_topology *t, const struct sl_step *s)
+{
+	for (const struct sl_option *o = s->op->options; o && o->name; o++) {
+		const char *field = (const char *)s->self_image + o->offset;
+		const struct sl_list one = { (const char *const *)field, 1 };
+		const struct sl_list *list = o->type == SL_OPTION_LIST ? (const struct sl_list *)field : &one;
+
+		for (size_t i = 0; o->endpoint && i < list->count; i++)
+			for (size_t k = 0; k < t->endpoint_count; k++)
+				if (t->endpoints[k].batching.on && strcmp(t->endpoints[k].name, list->at[i]) == 0)
+					return &t->endpoints[k];
+	}
+	return NULL;
+}
+
+bool sl_config_batches(struct sl_config *c)
+{
+	const struct sl_topology *t = c->t;
+
+	for (size_t i = 0; i < t->step_count; i++) {
+		const struct sl_step *s = &t->steps[i];
+		const struct sl_endpoint_def *d = batched(t, s);
+		int port = sl_deferred_port(s->op);
+		const struct sl_topic *to;
+
+		if (!d)
+			continue;
+		if (port < 0)
+			return sl_error_at(
+				c->e, c->step_nodes[i],
+				"step '%s' cannot ask endpoint '%s', which has batch: true: '%s' has no port "
+				"'deferred' for pairs that wait; name an endpoint of its own with batch: false",
+				s->name, d->name, s->op->name);
+		to = &t->topics[s->to[port]];
+		if (to->inlined || to->retention != SL_RETAIN_KEEP || to->partitions != t->topics[s->from].partitions)
+			return sl_error_at(
+				c->e, c->step_nodes[i],
+				"step '%s' asks endpoint '%s', which has batch: true, so its pairs wait in topic "
+				"'%s': that must be stored and kept, and have the %d partitions of '%s'",
+				s->name, d->name, to->name, (int)t->topics[s->from].partitions,
+				t->topics[s->from].name);
 	}
 	return true;
 }

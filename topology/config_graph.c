@@ -18,6 +18,14 @@ static size_t count_of(const char *const *names)
 	return n;
 }
 
+int sl_deferred_port(const struct sl_operator *op)
+{
+	for (int i = 0; op->ports && op->ports[i]; i++)
+		if (strcmp(op->ports[i], "deferred") == 0)
+			return i;
+	return -1;
+}
+
 bool sl_step_asks(const struct sl_step *s)
 {
 	bool can = false;

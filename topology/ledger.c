@@ -187,6 +187,22 @@ void sl_ledger_unmark(struct sl_ledger *l, struct sl_ledger_mark *m, bool back)
 	m->purses = NULL;
 }
 
+void sl_ledger_reserve(struct sl_ledger *l, size_t endpoint, int64_t amount)
+{
+	sl_purse_hold(&l->purses[endpoint], amount);
+	sl_purse_hold(&l->purses[l->count - 1], amount);
+}
+
+void sl_ledger_pay(struct sl_ledger *l, size_t endpoint, int64_t amount, int64_t cost)
+{
+	sl_purse_settle(&l->purses[endpoint], amount, cost);
+	sl_purse_settle(&l->purses[l->count - 1], amount, cost);
+	if (cost > amount) {
+		l->counts.overshot++;
+		l->counts.overshot_micro += cost - amount;
+	}
+}
+
 bool sl_ledger_hold(struct sl_ledger *l, struct sl_store *store, struct sl_bytes prefix, const struct sl_id *key,
 		    size_t endpoint, int64_t amount, struct sl_writes *w, struct sl_error *e)
 {
@@ -203,8 +219,7 @@ bool sl_ledger_hold(struct sl_ledger *l, struct sl_store *store, struct sl_bytes
 	if (done) {
 		held_value(&value, HELD, amount, sl_text(l->names[endpoint]));
 		sl_writes_put(w, sl_buf_bytes(&row), sl_buf_bytes(&value));
-		sl_purse_hold(&l->purses[endpoint], amount);
-		sl_purse_hold(&l->purses[l->count - 1], amount);
+		sl_ledger_reserve(l, endpoint, amount);
 	}
 	sl_buf_release(&row);
 	sl_buf_release(&value);
@@ -216,12 +231,7 @@ void sl_ledger_settle(struct sl_ledger *l, struct sl_bytes prefix, const struct 
 {
 	struct sl_buf row = { 0 };
 
-	sl_purse_settle(&l->purses[endpoint], amount, cost);
-	sl_purse_settle(&l->purses[l->count - 1], amount, cost);
-	if (cost > amount) {
-		l->counts.overshot++;
-		l->counts.overshot_micro += cost - amount;
-	}
+	sl_ledger_pay(l, endpoint, amount, cost);
 	sl_memo_key(&row, prefix, 'h', key);
 	sl_writes_del(w, sl_buf_bytes(&row));
 	sl_buf_release(&row);

@@ -7,6 +7,7 @@
  *                  became of the call: it is billed in full and its state becomes LOST; should the question be asked
  *                  again, that is a repeated call
  *     's' name     spent of the endpoint's purse (name empty: of the step's): total, day, of that day (i64 each)
+ *     'p' 'w' 'b'  questions that wait for a batch, with what is held for them: parked.h
  *     'n'          counters (i64 each): see struct sl_ledger_counts
  *
  * Changes are made in memory and put into a batch of writes; when the batch could not be written the caller goes back
@@ -56,6 +57,9 @@ bool sl_ledger_hold(struct sl_ledger *l, struct sl_store *store, struct sl_bytes
 /* The call is settled and has cost so much. */
 void sl_ledger_settle(struct sl_ledger *l, struct sl_bytes prefix, const struct sl_id *key, size_t endpoint,
 		      int64_t amount, int64_t cost, struct sl_writes *w);
+/* The same without a row, for questions that have rows of their own (parked.h): hold; settle. */
+void sl_ledger_reserve(struct sl_ledger *l, size_t endpoint, int64_t amount);
+void sl_ledger_pay(struct sl_ledger *l, size_t endpoint, int64_t amount, int64_t cost);
 /* Totals and counters as they are now. */
 void sl_ledger_write(const struct sl_ledger *l, struct sl_bytes prefix, struct sl_writes *w);
 

@@ -340,10 +340,33 @@ static void release_backed_off(struct sl_scheduler *s, bool until_idle)
 		struct sl_unit *u = s->rt->units[i];
 
 		bool waits = u->state == WAITING || u->state == HELD;
+		bool rests = waits || u->state == QUIET || u->state == CALLS;
 
-		if ((u->state == BACKOFF || (waits && !until_idle)) && u->not_before_ns <= now)
+		if (rests && u->look_at_ns <= now)
+			enqueue(s, u);
+		else if ((u->state == BACKOFF || (waits && !until_idle)) && u->not_before_ns <= now)
 			enqueue(s, u);
 	}
+}
+
+/* At rest, with questions parked: those in no batch yet become one now, for nothing is coming that it could wait for.
+ */
+static bool parked(struct sl_scheduler *s)
+{
+	bool any = false, loose;
+
+	for (size_t i = 0; i < s->rt->unit_count; i++) {
+		struct sl_unit *u = s->rt->units[i];
+
+		if (!sl_unit_parked(u, &loose))
+			continue;
+		any = true;
+		if (loose) {
+			atomic_store(&u->batch_at_once, true);
+			wake(s, u);
+		}
+	}
+	return any;
 }
 
 static bool somebody_waits(const struct sl_scheduler *s, const char **why)
@@ -371,7 +394,7 @@ static bool over(struct sl_scheduler *s, bool until_idle, enum sl_run_end *end, 
 		*end = SL_RUN_STOPPED;
 		return true;
 	}
-	if (!until_idle || !at_rest(s) || s->train_asked || s->training)
+	if (!until_idle || !at_rest(s) || s->train_asked || s->training || parked(s))
 		return false;
 	if (!s->rt->options.freeze && !s->looked) {
 		s->looked = s->train_asked = true;

@@ -102,6 +102,10 @@ struct sl_unit {
 	bool failed;
 	/* the outside */
 	struct sl_calls *calls;
+	struct sl_redrive *redrive; /* NULL: it parks no pairs */
+	int64_t look_at_ns;         /* batches or parked pairs want to be looked at then; INT64_MAX: never */
+	_Atomic bool batch_at_once; /* what is parked becomes a batch when it looks next */
+	_Atomic bool redriving;     /* parked pairs may be on their way back */
 	/* poison */
 	struct sl_attempt *attempt;
 	enum sl_attempt_plan plan;
@@ -136,6 +140,8 @@ static inline bool sl_unit_staged(const struct sl_unit *u)
 	return u->begun && u->position != u->committed;
 }
 size_t sl_unit_staged_bytes(const struct sl_unit *u);
+/* Any thread: parked questions or pairs that are still to come back. *loose: some could become a batch at once. */
+bool sl_unit_parked(const struct sl_unit *u, bool *loose);
 /* The endpoints as a task of the step sees them, with its part of their budgets. */
 void sl_unit_payers(const struct sl_runtime *rt, const struct sl_step *step, struct sl_payer *payers);
 /* True: a table is not what it was when the unit pinned it. Publishing changes the table first and then wakes, so who

@@ -78,6 +78,15 @@ struct sl_price {
 	double prompt, cached, completion; /* cached: of prompt tokens that the server had in its cache */
 };
 
+/* Whether questions wait for the Batch API, and for how many or how long (batches.h). */
+struct sl_batching {
+	bool on;
+	int64_t questions_max, bytes_max; /* of a batch */
+	int64_t wait_ms;                  /* after the first, then the batch is sent however small */
+	int64_t poll_ms;
+	double discount; /* what of the price is paid */
+};
+
 /* A place the outside is called through (topology/endpoint/). */
 struct sl_endpoint_def {
 	const char *name;
@@ -91,6 +100,7 @@ struct sl_endpoint_def {
 	int64_t requests_per_minute, tokens_per_minute; /* 0: no limit of ours */
 	int64_t connect_timeout_ms, timeout_ms;         /* of one attempt */
 	int64_t retries;
+	struct sl_batching batching;
 	double budget, budget_per_day;     /* dollars; negative: no limit. A day is a day of UTC */
 	const struct sl_price *price;      /* of its model; NULL: not known, and counted as nothing */
 	const struct sl_setting *settings; /* as written: ${NAME} not replaced */
@@ -162,6 +172,8 @@ int sl_topology_topic(const struct sl_topology *t, const char *name); /* -1: non
 int sl_topology_step(const struct sl_topology *t, const char *name);  /* -1: none */
 /* Does the step put questions to the outside? One whose options can name endpoints does when they name any. */
 bool sl_step_asks(const struct sl_step *s);
+/* The port that pairs leave by whose questions wait for a batch; -1: the operator has none. */
+int sl_deferred_port(const struct sl_operator *op);
 
 /* The resolved topology, every derived name and where each option came from. `brokers`: what they have at the
  * moment, in lines (sl_stream_plan of stream.h); NULL: not asked. */

@@ -13,6 +13,7 @@
 #include "../schemas/codec.h"
 #include "base/log.h"
 #include "keys.h"
+#include "redrive.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -397,6 +398,33 @@ static bool held_up(struct sl_unit *u)
 	return true;
 }
 
+/* Batches of questions, and the pairs that wait for them: between the transactions of the input, never of one. */
+static bool look_after_parked(struct sl_unit *u)
+{
+	int64_t next_ms, wait_ms;
+	bool settled, more = false;
+
+	if (atomic_load(&u->rt->draining))
+		return true;
+	if (!sl_calls_batches(u->calls, atomic_exchange(&u->batch_at_once, false), &next_ms, &settled, &u->error) ||
+	    (u->redrive && !sl_redrive_step(u->redrive, settled, &more, &u->error))) {
+		u->failed = true;
+		return false;
+	}
+	atomic_store(&u->redriving, more);
+	wait_ms = more ? 0 : next_ms == INT64_MAX ? INT64_MAX : next_ms - sl_wall_ms();
+	u->look_at_ns = wait_ms > INT64_MAX / 2000000 ? INT64_MAX : sl_monotonic_ns() + wait_ms * 1000000;
+	return true;
+}
+
+bool sl_unit_parked(const struct sl_unit *u, bool *loose)
+{
+	int64_t n_loose, n = sl_calls_parked(u->calls, &n_loose);
+
+	*loose = n_loose > 0;
+	return n > 0 || atomic_load(&u->redriving);
+}
+
 static enum sl_step_result step(struct sl_unit *u)
 {
 	sl_attempt_thread(u->attempt);
@@ -404,6 +432,8 @@ static enum sl_step_result step(struct sl_unit *u)
 		sl_unit_reset(u);
 	u->ahead_failed = false;
 	memset(&u->error, 0, sizeof u->error);
+	if (!look_after_parked(u))
+		goto failed;
 	if (!u->loaded && u->ahead_count) {
 		begin(u);
 		if (!tasks_open(u))

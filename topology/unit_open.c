@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "keys.h"
+#include "redrive.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -77,6 +78,7 @@ void sl_unit_payers(const struct sl_runtime *rt, const struct sl_step *step, str
 					       .endpoint = sl_step_asks(step) ? rt->endpoints[i] : NULL,
 					       .price = d->price,
 					       .retries = d->retries,
+					       .batching = &d->batching,
 					       .share = sl_budget_share(d->budget, tasks),
 					       .share_day = sl_budget_share(d->budget_per_day, tasks) };
 	}
@@ -201,7 +203,8 @@ struct sl_unit *sl_unit_new(struct sl_runtime *rt, const struct sl_step *host, i
 	sl_lot_ready(u);
 	snprintf(name, sizeof name, "%s.%d", u->tasks[0].step->name, (int)u->partition);
 	u->attempt = sl_attempts_slot(rt->attempts, name);
-	if (!load(u, e) || !calls_open(u, e)) {
+	u->look_at_ns = INT64_MAX;
+	if (!load(u, e) || !calls_open(u, e) || !sl_redrive_open(u, &u->redrive, e)) {
 		sl_unit_close(u);
 		return NULL;
 	}
@@ -228,6 +231,7 @@ void sl_unit_close(struct sl_unit *u)
 	if (u->attempt)
 		sl_attempt_end(u->attempt, u->committed);
 	lots_free(u);
+	sl_redrive_close(u->redrive);
 	sl_calls_free(u->calls);
 	free(u->tasks);
 	sl_buf_release(&u->outputs);

@@ -1,0 +1,287 @@
+/* redrive.c -- see redrive.h. */
+#include "redrive.h"
+
+#include "engine.h"
+#include "keys.h"
+#include "replaying.h"
+
+#include <stdlib.h>
+
+#define RECORDS_AT_ONCE 256
+#define MARK_EVERY 4096 /* records between writes of an offset that moved without anything to append */
+#define PARKED "parked:"
+
+struct run {
+	int64_t from, to;
+};
+
+struct sl_redrive {
+	struct sl_unit *unit;
+	struct sl_replay replay;
+	struct sl_buf key;  /* of the row */
+	int64_t mark, kept; /* nothing left below; as in the row */
+	struct run *runs;   /* dealt with above it, in order, not touching */
+	size_t count, capacity;
+	struct sl_cursor cursor; /* what is looked at next */
+	bool again;
+	/* of a step */
+	struct sl_arena arena;
+	struct sl_buf frames, value;
+	size_t appended;
+};
+
+bool sl_parked_reason_next(struct sl_bytes reason, size_t *at, struct sl_id *key)
+{
+	const size_t hex = 2 * sizeof key->b, head = sizeof PARKED - 1;
+
+	if (*at == 0) {
+		if (!sl_bytes_begins(reason, sl_text(PARKED)))
+			return false;
+		*at = head;
+	}
+	if (reason.size < *at + 1 + hex || ((const char *)reason.data)[*at] != ' ' ||
+	    !sl_id_parse((struct sl_bytes){ (const char *)reason.data + *at + 1, hex }, key))
+		return false;
+	*at += 1 + hex;
+	return true;
+}
+
+/* -- What is dealt with --------------------------------------------------------------------- */
+
+static bool dealt_with(const struct sl_redrive *r, int64_t offset)
+{
+	size_t low = 0, high = r->count;
+
+	if (offset < r->mark)
+		return true;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+
+		if (r->runs[middle].to <= offset)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < r->count && r->runs[low].from <= offset;
+}
+
+/* Offsets come in order within a pass, so a new one mostly belongs to the run before. */
+static void deal(struct sl_redrive *r, int64_t offset)
+{
+	size_t i = r->count;
+
+	while (i > 0 && r->runs[i - 1].from > offset)
+		i--;
+	if (i > 0 && r->runs[i - 1].to == offset) {
+		r->runs[--i].to++;
+	} else {
+		if (r->count == r->capacity) {
+			r->capacity = r->capacity ? 2 * r->capacity : 16;
+			r->runs = sl_realloc(r->runs, r->capacity * sizeof *r->runs);
+		}
+		memmove(r->runs + i + 1, r->runs + i, (r->count - i) * sizeof *r->runs);
+		r->runs[i] = (struct run){ offset, offset + 1 };
+		r->count++;
+	}
+	if (i + 1 < r->count && r->runs[i + 1].from == r->runs[i].to) {
+		r->runs[i].to = r->runs[i + 1].to;
+		memmove(r->runs + i + 1, r->runs + i + 2, (r->count - i - 2) * sizeof *r->runs);
+		r->count--;
+	}
+	if (r->runs[0].from == r->mark) {
+		r->mark = r->runs[0].to;
+		memmove(r->runs, r->runs + 1, --r->count * sizeof *r->runs);
+	}
+}
+
+static void put64(struct sl_buf *to, int64_t n)
+{
+	uint8_t b[8];
+
+	sl_put_le64(b, (uint64_t)n);
+	sl_buf_add(to, b, 8);
+}
+
+static void row(const struct sl_redrive *r, struct sl_writes *w)
+{
+	struct sl_buf value = { 0 };
+
+	put64(&value, r->mark);
+	for (size_t i = 0; i < r->count; i++) {
+		put64(&value, r->runs[i].from);
+		put64(&value, r->runs[i].to);
+	}
+	sl_writes_put(w, sl_buf_bytes(&r->key), sl_buf_bytes(&value));
+	sl_buf_release(&value);
+}
+
+static bool load(struct sl_redrive *r, bool *found, struct sl_error *e)
+{
+	struct sl_store *store = r->unit->rt->store;
+	struct sl_buf value = { 0 };
+
+	if (!store->ops->get(store, sl_buf_bytes(&r->key), &value, found, e))
+		return false;
+	if (*found && value.size % 16 != 8) {
+		sl_buf_release(&value);
+		return sl_error_set(e, SL_STOP,
+				    "the offset of pairs that came back has %zu bytes: the store is damaged",
+				    value.size);
+	}
+	for (size_t at = 0; *found && at < value.size; at += at ? 16 : 8) {
+		if (at == 0) {
+			r->mark = r->kept = (int64_t)sl_get_le64(value.data);
+			continue;
+		}
+		r->runs = sl_realloc(r->runs, (r->count + 1) * sizeof *r->runs);
+		r->capacity = r->count + 1;
+		r->runs[r->count++] = (struct run){ (int64_t)sl_get_le64(value.data + at),
+						    (int64_t)sl_get_le64(value.data + at + 8) };
+	}
+	sl_buf_release(&value);
+	return true;
+}
+
+/* -- open and close ------------------------------------------------------------------------- */
+
+static bool parks(const struct sl_unit *u)
+{
+	const struct sl_topology *t = u->rt->topology;
+	bool on = false;
+
+	for (size_t i = 0; i < t->endpoint_count; i++)
+		on |= t->endpoints[i].batching.on;
+	return on || sl_calls_parked(u->calls, NULL) > 0;
+}
+
+bool sl_redrive_open(struct sl_unit *u, struct sl_redrive **to, struct sl_error *e)
+{
+	const struct sl_step *step = u->tasks[0].step;
+	int port = sl_deferred_port(step->op);
+	struct sl_redrive *r;
+	bool found = false, done;
+
+	*to = NULL;
+	if (port < 0 || !sl_step_asks(step) || u->rt->topology->stream != SL_STREAM_EMBEDDED)
+		return true;
+	r = sl_calloc(1, sizeof *r);
+	r->unit = u;
+	r->replay = (struct sl_replay){ u->rt->topology, step->to[port], step->from, step->name };
+	sl_key_begin(&r->key, 'm', step->name);
+	sl_key_partition(&r->key, u->partition);
+	sl_buf_add_byte(&r->key, 'q');
+	done = load(r, &found, e);
+	if (!done || (!found && !parks(u))) {
+		sl_redrive_close(r);
+		return done;
+	}
+	r->cursor.offset = r->mark;
+	*to = r;
+	return true;
+}
+
+void sl_redrive_close(struct sl_redrive *r)
+{
+	if (!r)
+		return;
+	free(r->runs);
+	sl_buf_release(&r->key);
+	sl_buf_release(&r->frames);
+	sl_buf_release(&r->value);
+	sl_arena_release(&r->arena);
+	free(r);
+}
+
+/* -- Looking ---------------------------------------------------------------------------------- */
+
+/* Its last line says that this step parked it. */
+static bool waits(const struct sl_redrive *r, const struct sl_pair *p, bool *ready)
+{
+	const struct sl_trail *last = p->trail_count ? &p->trail[p->trail_count - 1] : NULL;
+	struct sl_id key;
+	size_t at = 0;
+
+	*ready = true;
+	if (!last || !sl_is(last->step, r->replay.into) || !sl_bytes_begins(last->reason, sl_text(PARKED)))
+		return false;
+	while (sl_parked_reason_next(last->reason, &at, &key))
+		*ready &= !sl_calls_is_parked(r->unit->calls, &key);
+	return true;
+}
+
+static void look_at(struct sl_redrive *r, const struct sl_record *record)
+{
+	struct sl_record to;
+	struct sl_error not_a_pair;
+	struct sl_pair p;
+	bool ready;
+
+	if (dealt_with(r, record->offset))
+		return;
+	sl_arena_clear(&r->arena);
+	sl_pair_init(&p);
+	if (!record->value.data || !sl_pair_decode(record->value, &r->arena, &p, &not_a_pair) ||
+	    !waits(r, &p, &ready)) {
+		deal(r, record->offset); /* somebody else's */
+		return;
+	}
+	if (!ready)
+		return;
+	sl_replay_record(&r->replay, &p, r->unit->partition, record->offset, record->time_ms, &r->arena, &r->value,
+			 &to);
+	sl_frames_add(&r->frames, &to);
+	r->appended++;
+	deal(r, record->offset);
+}
+
+static bool commit(struct sl_redrive *r, struct sl_error *e)
+{
+	struct sl_append append = { .topic = r->replay.to };
+	struct sl_writes w = { 0 };
+	size_t at = 0;
+	bool done;
+
+	append.records = sl_malloc((r->appended + 1) * sizeof *append.records);
+	while (sl_frames_next(sl_buf_bytes(&r->frames), &at, &append.records[append.count]))
+		append.count++;
+	row(r, &w);
+	done = sl_commit(r->unit->rt, NULL, 0, &append, 1, &w, e);
+	free(append.records);
+	sl_writes_release(&w);
+	r->kept = r->mark;
+	return done;
+}
+
+bool sl_redrive_step(struct sl_redrive *r, bool settled, bool *more, struct sl_error *e)
+{
+	struct sl_unit *u = r->unit;
+	int64_t end = atomic_load(&u->rt->topics[r->replay.from].ends[u->partition]);
+	const struct sl_record *record;
+	struct sl_reader reader;
+
+	r->again |= settled;
+	*more = false;
+	if (r->cursor.offset >= end) {
+		if (!r->again)
+			return true;
+		r->again = false;
+		r->cursor = (struct sl_cursor){ .offset = r->mark };
+	}
+	r->appended = 0;
+	sl_buf_clear(&r->frames);
+	e->verdict = SL_OK;
+	sl_reader_open(&reader, u->rt, r->replay.from, u->partition, end);
+	reader.cursor = r->cursor;
+	for (size_t n = 0; n < RECORDS_AT_ONCE || reader.at < reader.count; n++) {
+		record = sl_reader_next(&reader, e);
+		if (!record)
+			break;
+		look_at(r, record);
+	}
+	r->cursor = reader.cursor;
+	sl_reader_close(&reader);
+	if (e->verdict != SL_OK)
+		return false;
+	*more = r->again || r->cursor.offset < end;
+	return (r->appended == 0 && r->mark - r->kept < MARK_EVERY) || commit(r, e);
+}
