@@ -11,12 +11,16 @@
  *
  * A probe, a gold pair that retrieve mixed in, is always asked about and leaves on `probed` alone: what the judges
  * said about it tells how good they are, and it is nobody's training data. A pair whose judges cannot be had
- * (`without_judge: defer`) leaves on `deferred` alone, as it came: it is replayed into this step later.
+ * (`without_judge: defer`) leaves on `deferred` alone, as it came: it is replayed into this step later. So does a pair
+ * whose questions wait for a batch (operator.h): the runtime brings it back when they are answered, at most eight
+ * times.
  *
  * Who judges is a row of functions (annotate.h): `nearest` needs no outside, `llm` asks the endpoints of its options.
  */
 #include "annotate.h"
 #include "reverse.h"
+
+#define PARKED_MOST 8 /* as rounds of ask() */
 
 enum { JUDGED, SILVER, PROBED, DEFERRED };
 static const char *const ports[] = { "judged", "silver", "probed", "deferred", NULL };
@@ -235,13 +239,22 @@ static enum sl_verdict without_judge(struct sl_task *task, struct sl_annotate *n
 	const char *put_off = j->put_off, *why = j->says;
 	enum sl_verdict v;
 
-	if (!n->instead)
+	if (!n->instead || strcmp(put_off, SL_ANNOTATE_PARKED) == 0)
 		return SL_OK;
 	j->put_off = NULL;
 	v = n->instead->judge(task, n, p, j);
 	if (v == SL_OK)
 		j->says = sl_arena_print(sl_task_arena(task), "%s; %s: %s", j->says, put_off, why);
 	return v;
+}
+
+static int times_parked(const struct sl_pair *p)
+{
+	int n = 0;
+
+	for (size_t i = 0; i < p->trail_count; i++)
+		n += sl_bytes_begins(p->trail[i].reason, sl_text(SL_ANNOTATE_PARKED ":"));
+	return n;
 }
 
 static enum sl_verdict judge(struct sl_task *task, struct sl_annotate *n, const struct sl_pair *arrived)
@@ -259,6 +272,10 @@ static enum sl_verdict judge(struct sl_task *task, struct sl_annotate *n, const 
 		return v;
 	p.vectors = (struct sl_vectors){ 0 };
 	p.attributes = j.attributes;
+	if (j.put_off && strcmp(j.put_off, SL_ANNOTATE_PARKED) == 0 && times_parked(arrived) >= PARKED_MOST) {
+		sl_reject(task, arrived, "parked: its questions have waited for %d batches already", PARKED_MOST);
+		return SL_OK;
+	}
 	if (j.put_off) {
 		sl_emit_because(task, DEFERRED, &p, "%s: %s", j.put_off, j.says);
 		return SL_OK;

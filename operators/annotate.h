@@ -24,8 +24,10 @@ struct sl_judged {
 	struct sl_attributes attributes; /* of the pair: as they were, or made for the question */
 	const char *code;                /* of the trail: the verdict, abstained, gave_up */
 	const char *says;                /* the rest of the reason */
-	const char *put_off; /* not NULL: the judges cannot be had now: no_budget or away, then `says` is why */
+	const char *put_off; /* not NULL: the judges cannot be had now: no_budget or away, then `says` is why; or
+				SL_ANNOTATE_PARKED, then `says` begins with the keys of the questions */
 };
+#define SL_ANNOTATE_PARKED "parked"
 
 struct sl_judge {
 	const char *name; /* as the option `backend` says */
@@ -64,7 +66,7 @@ struct sl_judge_llm {
 
 struct sl_annotate {
 	struct sl_asking asking;
-	const char *when; /* asked, always */
+	const char *when;                       /* asked, always */
 	const struct sl_judge *judge, *instead; /* when the judge cannot be had; NULL: nobody */
 	/* nearest */
 	double threshold;

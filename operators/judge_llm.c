@@ -12,7 +12,8 @@
  * An answer that is not what was asked for is sent back once with the complaint. A judge that refused, was cut off or
  * failed is a vote without a verdict; when nobody has one, the panel abstains. While the budget is spent or an endpoint
  * is away, calls wait in the runtime, unless `without_judge` says otherwise: then a first opinion that cannot be had
- * now puts off the whole pair (put_off).
+ * now puts off the whole pair (put_off). A question that waits for a batch puts it off too, whichever opinion it is:
+ * the pair comes back when the answers are there, and is heard from the top again.
  *
  * The answer to an example is never shown about a pair of the example's own group: retrieve sees to that, and it is
  * checked here. A probe (a gold pair put to the judges to measure them) is heard like any other pair; its
@@ -158,10 +159,12 @@ struct hearing {
 	const struct sl_pair **examples; /* of its exemplars; NULL: not shown */
 	struct sl_vote *votes;
 	size_t vote_count;
-	bool open;       /* an answer is still to come */
-	int missed;      /* SL_NO_BUDGET or SL_AWAY: some question could not be put; 0: none */
-	const char *why; /* missed */
-	bool put_off;    /* a first opinion was missed */
+	bool open;        /* an answer is still to come */
+	int missed;       /* SL_NO_BUDGET or SL_AWAY: some question could not be put; 0: none */
+	const char *why;  /* missed */
+	bool put_off;     /* a first opinion was missed */
+	size_t parked;    /* questions that wait for a batch */
+	const char *keys; /* of the first of them, "KEY KEY" */
 };
 
 /* What is asked for: the attributes, or else a vote. */
@@ -225,8 +228,14 @@ static bool not_to_be_had(const struct sl_answer *answer)
 	return answer->status == SL_NO_BUDGET || answer->status == SL_AWAY;
 }
 
+static void park(struct hearing *h, const char *key)
+{
+	if (h->parked++ < SL_PARKED_MOST)
+		h->keys = h->keys ? sl_arena_print(h->a, "%s %s", h->keys, key) : sl_arena_print(h->a, "%s", key);
+}
+
 /* Puts the question, and puts it again with the complaint where the answer is not what was asked for. False: the
- * answer is still to come (open), or cannot be had now (missed). */
+ * answer is still to come (open, parked), or cannot be had now (missed). */
 static bool hear(struct hearing *h, const struct question *q, enum sl_chat_outcome *outcome)
 {
 	struct sl_answer answer = put(h, q, (struct sl_bytes){ 0 }, (struct sl_bytes){ 0 });
@@ -236,6 +245,10 @@ static bool hear(struct hearing *h, const struct question *q, enum sl_chat_outco
 	for (int turn = 0;; turn++) {
 		if (answer.status == SL_UNSETTLED) {
 			h->open = true;
+			return false;
+		}
+		if (answer.status == SL_PARKED) {
+			park(h, answer.why);
 			return false;
 		}
 		if (turn == 0 && not_to_be_had(&answer)) {
@@ -277,7 +290,7 @@ static bool describe(struct hearing *h)
 		h->pair.attributes = attributes;
 	}
 	h->missed = 0;
-	return !h->open;
+	return !h->open && !h->parked;
 }
 
 static void opinion(struct hearing *h, const struct sl_llm_judge *judge, enum sl_judging_order order, int64_t sample)
@@ -375,13 +388,13 @@ static enum sl_verdict hear_pair(struct hearing *h, const struct sl_pair *p, str
 		return v;
 	opinions(h, 0, l->first_count);
 	h->put_off = h->missed != 0;
-	if (h->open || h->put_off)
+	if (h->open || h->put_off || h->parked)
 		return SL_OK;
 	*verdict = merge(h);
 	if (l->who_count == l->first_count || !sl_panel_unsure(verdict, h->votes, h->vote_count, l->sure))
 		return SL_OK;
 	opinions(h, l->first_count, l->who_count);
-	if (!h->open)
+	if (!h->open && !h->parked)
 		*verdict = merge(h);
 	return SL_OK;
 }
@@ -428,6 +441,12 @@ static enum sl_verdict llm_judge(struct sl_task *task, struct sl_annotate *n, co
 	if (h.open)
 		return sl_fail(task, SL_STOP, "pair '%s' has questions that were not asked", sl_id_hex(p->id, hex));
 	to->attributes = h.pair.attributes;
+	if (h.parked) {
+		to->put_off = SL_ANNOTATE_PARKED;
+		to->says = sl_arena_print(h.a, "%s: %zu questions of %s wait for a batch", h.keys, h.parked,
+					  n->asking.panel);
+		return SL_OK;
+	}
 	if (h.put_off) {
 		to->put_off = h.missed == SL_NO_BUDGET ? "no_budget" : "away";
 		to->says = h.why;
