@@ -12,7 +12,7 @@ struct file {
 
 struct batch {
 	char id[32], input[32], output[32], errors[32]; /* "" none */
-	char endpoint[64], status[16];
+	char endpoint[64], status[16], ours[64];        /* ours: metadata.sluice */
 	int64_t due_ns, total, completed, failed;
 };
 
@@ -192,8 +192,11 @@ static void batch_json(struct server *s, struct batch *b, struct sl_buf *to)
 		sl_buf_print(to, ",\"%s\":", names[i]);
 		sl_json_text(to, *files[i] ? sl_text(files[i]) : (struct sl_bytes){ 0 });
 	}
-	sl_buf_print(to, ",\"request_counts\":{\"total\":%lld,\"completed\":%lld,\"failed\":%lld},\"metadata\":null}",
-		     (long long)b->total, (long long)b->completed, (long long)b->failed);
+	sl_buf_print(
+		to, ",\"request_counts\":{\"total\":%lld,\"completed\":%lld,\"failed\":%lld},\"metadata\":{\"sluice\":",
+		(long long)b->total, (long long)b->completed, (long long)b->failed);
+	sl_json_text(to, sl_text(b->ours));
+	sl_buf_print(to, "}}");
 }
 
 static void batch_new(struct server *s, const struct request *q, struct reply *r)
@@ -201,6 +204,7 @@ static void batch_new(struct server *s, const struct request *q, struct reply *r
 	json_t *body = json_loadb(q->body.data, q->body.size, 0, NULL);
 	const char *input = json_string_value(json_object_get(body, "input_file_id"));
 	const char *endpoint = json_string_value(json_object_get(body, "endpoint"));
+	const char *ours = json_string_value(json_object_get(json_object_get(body, "metadata"), "sluice"));
 	struct batches *b = all(s);
 	const struct file *f = input ? file_find(b, input, strlen(input)) : NULL;
 	struct batch *new;
@@ -214,6 +218,7 @@ static void batch_new(struct server *s, const struct request *q, struct reply *r
 		snprintf(new->id, sizeof new->id, "batch_%zu", b->batch_count);
 		snprintf(new->input, sizeof new->input, "%s", f->id);
 		snprintf(new->endpoint, sizeof new->endpoint, "%s", endpoint);
+		snprintf(new->ours, sizeof new->ours, "%s", ours ? ours : "");
 		for (size_t i = 0; i < f->bytes.size; i++)
 			new->total += f->bytes.data[i] == '\n' || i + 1 == f->bytes.size;
 		batch_json(s, new, &r->body);
