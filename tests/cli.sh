@@ -110,6 +110,15 @@ run 2 run -t "$work/bad.yaml" --data "$data"; says "bad.yaml" err
 run 2 plan --set dedupe.nonsense=1; says "nonsense" err
 run 0 plan; says "pairs.curated" out
 run 0 plan --json; says '"' out
+pairs 1 20 >"$work/estimate.jsonl"
+judged=(-t topology/judged.yaml --data "$work/judged")
+export JUDGE_URL=http://127.0.0.1:9/v1 JUDGE_KEY=hunter2 SECOND_URL=http://127.0.0.1:9/v1 SECOND_KEY=hunter2
+run 0 plan "${judged[@]}" --estimate "$work/estimate.jsonl"; says "20 pairs, 20 of them looked at" out; says "budget of step 'annotate'" out
+run 0 plan "${judged[@]}" --estimate - --sample 5 --json <"$work/estimate.jsonl"; says '"sampled": 5' out
+[ -e "$work/judged" ] && echo "FAILED: plan --estimate made a data folder" && failures=$((failures + 1))
+run 0 plan --estimate "$work/estimate.jsonl" --data "$work/judged"; says "asks anybody" out
+run 1 plan "${judged[@]}" --estimate "$work/none.jsonl"; says "none.jsonl" err
+run 2 plan --sample 5; says "is for --estimate" err
 kafka=(--set stream.kind=kafka --set stream.brokers=127.0.0.1:9)
 run 0 plan --offline "${kafka[@]}"; says "curate.dedupe.changelog" out
 run 1 plan "${kafka[@]}" --set kafka.acks=1; says "kafka.acks: Sluice sets it itself" err

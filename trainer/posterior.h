@@ -16,9 +16,9 @@
  * have them all; where a set was never fitted, the witness too many is not heard. Pairs of split report are never used.
  *
  * Every gold pair can be put to `nearest`, but only some of them, the probes, are put to a panel of LLMs. Where less
- * than half of the rows of a set have the judge too (or too few), the fit with him is a times the one without him (but for
- * its intercept), plus b times his log-odds. Both are 1 for a judge who errs independently of all others (naive Bayes), less for one
- * who sees what they see; they are fitted on the rows there are, held to 1 by L2.
+ * than half of the rows of a set have the judge too (or too few), the fit with him is a times the one without him
+ * (but for its intercept), plus b times his log-odds. Both are 1 for a judge who errs independently of all others
+ * (naive Bayes), less for one who sees what they see; they are fitted on the rows there are, held to 1 by L2.
  *
  * However large a margin is, people differ: two who compare the same answers agree in 81 % (Zheng et al. 2023,
  * MT-Bench) or 73 % (Ouyang et al. 2022). So what gold and best say is not the margin itself but, with a lapse rate
