@@ -548,27 +548,6 @@ static bool forget_heard(struct sl_batches *b, struct sl_error *e)
 	return done;
 }
 
-bool sl_batches_step(struct sl_batches *b, bool at_once, int64_t *next_ms, bool *settled, struct sl_error *e)
-{
-	int64_t now_ms = sl_calls_now_ms(b->calls);
-
-	*next_ms = INT64_MAX;
-	*settled = false;
-	if (!b->first && b->parking.count == 0)
-		return true;
-	sl_calls_new_day(b->calls);
-	if (!forget_heard(b, e))
-		return false;
-	for (struct sl_parking_lane *lane = b->parking.lanes; lane; lane = lane->next)
-		while (due(b, lane, at_once, now_ms, next_ms))
-			if (!form(b, lane, now_ms, e))
-				return false;
-	if (!advance_all(b, now_ms, next_ms, settled, e))
-		return false;
-	sl_calls_show(b->calls);
-	return true;
-}
-
 json_t *sl_batches_describe(const struct sl_batches *b)
 {
 	json_t *list = json_array();
@@ -588,4 +567,42 @@ json_t *sl_batches_describe(const struct sl_batches *b)
 							"parked", "questions", (json_int_t)lane->count, "since_ms",
 							(json_int_t)lane->first->since_ms, "why", lane->why));
 	return list;
+}
+
+static void show(struct sl_batches *b)
+{
+	json_t *now = sl_batches_describe(b), *before;
+
+	sl_calls_show(b->calls);
+	sl_lock(&b->calls->lock);
+	before = b->calls->shown_batches;
+	b->calls->shown_batches = json_array_size(now) ? now : NULL;
+	json_decref(before);
+	if (!b->calls->shown_batches)
+		json_decref(now);
+	sl_unlock(&b->calls->lock);
+}
+
+bool sl_batches_step(struct sl_batches *b, bool at_once, int64_t *next_ms, bool *settled, struct sl_error *e)
+{
+	int64_t now_ms = sl_calls_now_ms(b->calls);
+
+	*next_ms = INT64_MAX;
+	*settled = false;
+	if (!b->first && b->parking.count == 0) {
+		if (b->calls->shown_batches)
+			show(b);
+		return true;
+	}
+	sl_calls_new_day(b->calls);
+	if (!forget_heard(b, e))
+		return false;
+	for (struct sl_parking_lane *lane = b->parking.lanes; lane; lane = lane->next)
+		while (due(b, lane, at_once, now_ms, next_ms))
+			if (!form(b, lane, now_ms, e))
+				return false;
+	if (!advance_all(b, now_ms, next_ms, settled, e))
+		return false;
+	show(b);
+	return true;
 }

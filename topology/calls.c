@@ -107,6 +107,7 @@ void sl_calls_free(struct sl_calls *c)
 	free(c->queue);
 	free(c->payers);
 	free(c->shown_purses);
+	json_decref(c->shown_batches);
 	sl_ledger_release(&c->ledger);
 	sl_buf_release(&c->memo);
 	sl_buf_release(&c->why);
@@ -388,6 +389,18 @@ int64_t sl_calls_parked(struct sl_calls *c, int64_t *loose)
 		*loose = c->shown.loose;
 	sl_unlock(&c->lock);
 	return n;
+}
+
+void sl_calls_batches_now(struct sl_calls *c, json_t *list)
+{
+	json_t *copy;
+
+	sl_lock(&c->lock);
+	copy = json_deep_copy(c->shown_batches);
+	sl_unlock(&c->lock);
+	if (copy)
+		json_array_extend(list, copy);
+	json_decref(copy);
 }
 
 /* -- what others see ------------------------------------------------------------------------------ */

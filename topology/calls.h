@@ -31,6 +31,8 @@
 #include "memo.h"
 #include "store.h"
 
+#include <jansson.h>
+
 struct sl_calls;
 struct sl_window; /* the numbers of one batch */
 
@@ -94,6 +96,9 @@ bool sl_calls_is_parked(const struct sl_calls *c, const struct sl_id *key);
 /* Any thread: questions that do, as of the last write. *loose (or NULL): of them in no batch yet, and not in a pause.
  */
 int64_t sl_calls_parked(struct sl_calls *c, int64_t *loose);
+
+/* Any thread: what sl_batches_describe (batches.h) said last, appended to an array. */
+void sl_calls_batches_now(struct sl_calls *c, json_t *list);
 
 /* The batch is done: forget its numbers and answers. `again`: it will be played again, so keep the answers. */
 void sl_calls_end(struct sl_calls *c, struct sl_window *w, bool again);

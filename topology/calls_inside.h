@@ -64,6 +64,7 @@ struct sl_calls {
 	struct sl_question *arrived;
 	struct sl_calls_stats shown;
 	struct sl_purse *shown_purses;
+	json_t *shown_batches; /* NULL: none */
 };
 
 /* -- questions.c ------------------------------------------------------------------------- */

@@ -21,6 +21,11 @@ static void add_stats(struct sl_calls_stats *to, const struct sl_calls_stats *s)
 	to->sent += s->sent;
 	to->malformed += s->malformed;
 	to->evicted += s->evicted;
+	to->batched += s->batched;
+	to->batch_failed += s->batch_failed;
+	to->batches += s->batches;
+	to->parked += s->parked;
+	to->batches_open += s->batches_open;
 	to->counts.repeated += s->counts.repeated;
 	to->counts.unknown += s->counts.unknown;
 	to->counts.overshot += s->counts.overshot;
@@ -82,6 +87,18 @@ static void put_purse(json_t *to, const struct sl_purse *p, double budget, doubl
 	}
 }
 
+static json_t *batches_of(struct sl_runtime *rt, const struct sl_step *step)
+{
+	json_t *list = json_array();
+
+	sl_lock(&rt->commit_lock);
+	for (size_t i = 0; i < rt->unit_count; i++)
+		if (rt->units[i]->tasks[0].step == step)
+			sl_calls_batches_now(rt->units[i]->calls, list);
+	sl_unlock(&rt->commit_lock);
+	return list;
+}
+
 void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *to)
 {
 	json_t *calls, *list;
@@ -98,6 +115,11 @@ void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *
 	put_count(calls, "sent", s.stats.sent);
 	put_count(calls, "malformed", s.stats.malformed);
 	put_count(calls, "evicted", s.stats.evicted);
+	put_count(calls, "parked", s.stats.parked);
+	put_count(calls, "batched", s.stats.batched);
+	put_count(calls, "batch_failed", s.stats.batch_failed);
+	put_count(calls, "batches_done", s.stats.batches);
+	json_object_set_new(calls, "batches", batches_of(rt, step));
 	put_count(calls, "repeated", s.stats.counts.repeated);
 	put_count(calls, "unknown", s.stats.counts.unknown);
 	put_count(calls, "lost", s.stats.counts.lost);
@@ -194,6 +216,15 @@ static void per_step(struct sl_runtime *rt, struct sl_buf *b)
 		  false },
 		{ "sluice_memo_size_bytes", "gauge", "Bytes of answers kept.",
 		  offsetof(struct sl_calls_stats, counts.bytes), false },
+		{ "sluice_parked_questions", "gauge", "Questions that wait for a batch of their endpoint.",
+		  offsetof(struct sl_calls_stats, parked), false },
+		{ "sluice_batches", "gauge", "Batches that are being made or worked on.",
+		  offsetof(struct sl_calls_stats, batches_open), false },
+		{ "sluice_batched_answers_total", "counter", "Questions answered by batches since the start.",
+		  offsetof(struct sl_calls_stats, batched), false },
+		{ "sluice_batched_failed_total", "counter",
+		  "Questions that came out of batches without an answer and are asked no more, since the start.",
+		  offsetof(struct sl_calls_stats, batch_failed), false },
 		{ "sluice_memo_evicted_total", "counter", "Answers let go since the start: too many, or too old.",
 		  offsetof(struct sl_calls_stats, evicted), false },
 	};

@@ -222,6 +222,10 @@ static void batch_new(struct server *s, const struct request *q, struct reply *r
 		for (size_t i = 0; i < f->bytes.size; i++)
 			new->total += f->bytes.data[i] == '\n' || i + 1 == f->bytes.size;
 		batch_json(s, new, &r->body);
+		s->counts.batches++;
+		s->counts.batched += new->total;
+		if (draw((uint64_t)s->set.seed, "batch", b->batch_count, 0) < s->set.batch_cut)
+			r->manner = MANNER_RESET;
 	}
 	json_decref(body);
 }
@@ -277,10 +281,12 @@ static void upload(struct server *s, const struct request *q, struct reply *r)
 	char word[32];
 
 	snprintf(word, sizeof word, "%.*s", (int)purpose.size, purpose.data ? (const char *)purpose.data : "");
-	if (!file.data || !*word)
+	if (!file.data || !*word) {
 		refuse(r, 400, "invalid_request", "a form with purpose and file is wanted");
-	else
+	} else {
+		s->counts.files++;
 		file_json(file_add(all(s), word, file), &r->body);
+	}
 }
 
 bool batches_serve(struct server *s, const struct request *q, struct reply *r)

@@ -72,7 +72,7 @@ struct settings {
 	double accuracy, accuracy_examples, bias, correlated, wobble, ties;
 	double latency_ms, sigma;
 	int64_t drip_ms, context, rpm, tpm, concurrency, dimensions, batch_ms;
-	double price_prompt, price_cached, price_completion, cached, reasoning;
+	double price_prompt, price_cached, price_completion, cached, reasoning, batch_cut;
 	bool chunked, close;
 	/* Made of the texts. */
 	struct model *models;
@@ -133,6 +133,7 @@ struct counts {
 	int64_t limited; /* 429 by the real limits */
 	int64_t statuses[600];
 	int64_t right, wrong, biased, unknown, examples, described;
+	int64_t files, batches, batched; /* uploaded; made; the lines of these */
 	int64_t working, working_most, connections, connections_most, accepted;
 };
 

@@ -56,6 +56,7 @@ static const struct sl_option table[] = {
 	COUNT(concurrency, "0", 1e6, "requests at once"),
 	COUNT(dimensions, "64", 4096, "of embeddings"),
 	COUNT(batch_ms, "0", 1e9, "until a batch is done; 0: when /control says end_batches"),
+	SHARE(batch_cut, "0", "of batches that are made, but the connection is reset in place of an answer"),
 	REAL(price_prompt, "0", "dollars per million tokens"),
 	REAL(price_cached, "0", "dollars per million tokens of the prompt that were cached"),
 	REAL(price_completion, "0", "dollars per million tokens"),

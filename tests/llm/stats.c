@@ -31,6 +31,9 @@ void stats(const struct server *s, struct sl_buf *to)
 	add(to, "unknown", c->unknown);
 	add(to, "with_examples", c->examples);
 	add(to, "described", c->described);
+	add(to, "files", c->files);
+	add(to, "batches", c->batches);
+	add(to, "batched", c->batched);
 	add(to, "working", c->working);
 	add(to, "working_most", c->working_most);
 	add(to, "connections", c->connections);
