@@ -15,7 +15,8 @@
  *     ACCURACY  {"count", "value", "low", "high"}         a share with its 95 % interval, clustered by group
  *
  * length_sign: +1 where people prefer the longer answer (the whole interval is over 0.5), -1 the shorter, else 0.
- * What is expected and what is found about labels comes from audited pairs, each seen by a fit without its fold. */
+ * What is expected and what is found about labels comes from audited pairs, each seen by a fit without its fold. The
+ * judge is heard about those that were put to him: of a panel, the probes. */
 #include "posterior_fit.h"
 
 #include "evaluate.h"

@@ -3,6 +3,7 @@
  * says exactly the opposite about them, and the same as before about everybody it does not reach. */
 #include "tests/trainer/synthetic.h"
 #include "topology/evidence.h"
+#include "with_probes.h"
 
 #include <math.h>
 
@@ -209,6 +210,63 @@ static void test_absent_witnesses(void **state)
 	}
 }
 
+/* A panel is heard about the gold pairs that were put to it, and says what it said of them; its judges too. */
+static void test_panel(void **state)
+{
+	static const struct {
+		const char *verdict, *votes[3];
+		double judge, one, two; /* NAN: no opinion */
+	} cases[] = {
+		{ "chosen", { "a/one >yes", "b/two <no", NULL }, 1, 1, -1 },
+		{ "rejected", { "a/one >no", "b/two >!refused", NULL }, -1, -1, NAN },
+		{ "undecidable", { "b/two >tie", NULL }, 0, NAN, 0 },
+		{ NULL, { "a/one >!failed", NULL }, NAN, NAN, NAN },
+	};
+	struct sl_judge_records *records = sl_judge_records_new();
+	struct sl_evidence_sources from = sources();
+	struct sl_arena a = { 0 };
+	struct sl_evidence_rows rows;
+	struct sl_probes probes;
+	size_t at = 0;
+
+	(void)state;
+	for (size_t c = 0; c < sizeof cases / sizeof cases[0]; c++) {
+		struct sl_pair p = *pair_of(&at);
+
+		make_probe(&a, &p, 16, "aa", cases[c].verdict, cases[c].votes);
+		sl_judge_records_add(records, &p);
+	}
+	sl_judge_records_newest(records, sl_text("aa"));
+	sl_judge_records_copy(records, &probes);
+	from.examples = 0;
+	from.probes = &probes;
+	gather(&from, &rows);
+	for (size_t i = 0; i < rows.count; i++) {
+		const struct sl_evidence_row *r = &rows.at[i];
+		bool probed = i < sizeof cases / sizeof cases[0];
+		double expected[] = { probed ? cases[i].one : NAN, probed ? cases[i].two : NAN };
+		size_t opinions = 0;
+
+		assert_true(isfinite(r->gold));
+		assert_true(isnan(r->confidence));
+		if (probed ? !(r->judge == cases[i].judge || (isnan(r->judge) && isnan(cases[i].judge)))
+			   : !isnan(r->judge))
+			fail_msg("row %zu: judge %g", i, r->judge);
+		for (size_t k = 0; k < r->opinion_count; k++) {
+			bool one = sl_is(r->opinions[k].judge, "a/one");
+
+			assert_true(one || sl_is(r->opinions[k].judge, "b/two"));
+			assert_true(r->opinions[k].verdict == expected[one ? 0 : 1]);
+			opinions++;
+		}
+		assert_int_equal(opinions, !isnan(expected[0]) + !isnan(expected[1]));
+	}
+	sl_evidence_release(&rows);
+	sl_probes_release(&probes);
+	sl_judge_records_free(records);
+	sl_arena_release(&a);
+}
+
 static void test_who_counts(void **state)
 {
 	static const struct {
@@ -294,7 +352,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(test_rows),       TEST(test_never_its_own_group), TEST(test_absent_witnesses),
-		TEST(test_who_counts), TEST(test_odd_pairs),
+		TEST(test_who_counts), TEST(test_odd_pairs),           TEST(test_panel),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

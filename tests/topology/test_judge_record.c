@@ -102,7 +102,6 @@ static void test_votes(void **state)
 		const char *const votes[] = { cases[i].votes, NULL };
 		json_t *root, *j;
 
-		set_up(state);
 		add(1, 16, SETTING, "chosen", votes);
 		root = show();
 		j = judge(root, "j");
@@ -118,8 +117,8 @@ static void test_votes(void **state)
 			fail_msg("%s: %s", cases[i].votes, json_dumps(j, 0));
 		json_decref(root);
 		tear_down(state);
+		set_up(state);
 	}
-	set_up(state);
 }
 
 /* Two judges and the panel, by category; money; who errs with whom; the baselines. */
