@@ -46,7 +46,7 @@ in_files 'rocksdb/c\.h' 1
 in_files 'libfyaml\.h' 1
 in_files 'microhttpd\.h' 3
 
-sources schemas operators trainer topology topology/base topology/endpoint topology/kafka tests tests/data tests/sim tests/bench | xargs grep -nE '\b(strcpy|strcat|sprintf|strtok|atoi|atof|gets)\(' |
+sources schemas operators trainer topology topology/base topology/endpoint topology/kafka tests tests/data tests/sim tests/llm tests/bench | xargs grep -nE '\b(strcpy|strcat|sprintf|strtok|atoi|atof|gets)\(' |
 	complain "calls we do not use:" || true
 sources operators | xargs grep -nE '\b(malloc|calloc|realloc|time|clock_gettime|gettimeofday|pthread_[a-z_]+|fopen|open|socket|getenv)\(' |
 	grep -vE '^[^:]+:[0-9]+:.*(->open\(|/?\*.*open\()' | complain "operators do not call:" || true
@@ -54,7 +54,7 @@ sources schemas operators trainer topology topology/base topology/endpoint topol
 	complain "lines of over 128 characters:" || true
 sources schemas operators trainer topology topology/base topology/endpoint topology/kafka | xargs wc -l | awk '$2 != "total" && $1 > 700 { print }' |
 	complain "files of over 700 lines:"
-for folder in . schemas operators topology topology/base topology/endpoint topology/kafka trainer tests tests/kafka docker; do
+for folder in . schemas operators topology topology/base topology/endpoint topology/kafka trainer tests tests/kafka tests/llm docker; do
 	[[ -f $folder/README.md ]] || echo "$folder"
 done | complain "folders without a README.md:"
 git ls-files 2>/dev/null | cut -d/ -f1 | sort -u |

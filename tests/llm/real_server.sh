@@ -21,9 +21,10 @@ flock 9 # two at once end with one installation
 if [[ ! -f $cache/complete ]]; then
 	command -v python3 >/dev/null || skip "no python3"
 	rm -rf "$cache"
-	python3 -m venv "$cache" >"$dir/pip.log" 2>&1 &&
-		timeout 300 "$cache/bin/pip" install -q --only-binary :all: xllamacpp gguf numpy >>"$dir/pip.log" 2>&1 ||
+	if ! python3 -m venv "$cache" >"$dir/pip.log" 2>&1 ||
+		! timeout 300 "$cache/bin/pip" install -q --only-binary :all: xllamacpp==2026.10.11549 gguf==0.19.0 numpy >>"$dir/pip.log" 2>&1; then
 		skip "pip cannot install xllamacpp: $(tail -n 1 "$dir/pip.log")"
+	fi
 	touch "$cache/complete"
 fi
 exec 9>&-
