@@ -4,7 +4,7 @@
  * champions: it is due when there is a gold model and no posterior yet, when a champion has changed, when enough gold
  * pairs were audited since (or just so many that there can be weights), and after an interval if anything is new. Where
  * LLM judges are asked, it is due too when gold pairs were put to judges of another setting than it knows, and
- * when the probes of one setting reach 50, 100, 200, 400 and so on: their weight changes least where there are many.
+ * when the probes of one setting reach 12, 24, 48, 96 and so on: their weight changes least where there are many.
  * What a version was fitted on stands in its folder, as with the other models: {"gold": 3, "best": 1, "audited": 412,
  * "probes": 100, "setting": "a9..."} beside the offsets.
  *
@@ -22,7 +22,7 @@
 #include "judge_health.h"
 #include "prefix.h"
 
-#define PROBES_LEAST 50 /* a first fit because of them */
+#define PROBES_LEAST 12 /* a first fit because of them */
 
 #include <inttypes.h>
 #include <jansson.h>

@@ -37,8 +37,8 @@
  * How good a judge is: his verdicts on gold, as a mean with a prior (Beta-shrunk). Of a domain the prior is what he is
  * over all of them, for 20 verdicts; over all of them it is a coin for 20 verdicts, or for a panel, whose accuracy is
  * declared, that for 10: five probes make it neither a coin nor sure. `nearest` speaks in a domain where he was
- * found to be better than chance; a panel everywhere but where it was found not to be. It lifts the blindness of a
- * domain only when it was found to be better there, or over all of them and was hardly asked there.
+ * found to be better than chance, by 30 verdicts or more; a panel everywhere but where it was found not to be. So a
+ * panel keeps a domain from being blind until probes show that it knows no more than the models there.
  *
  * A version folder: config.json with kind "posterior", and posterior.json, whose sha256 is announced. */
 #ifndef SL_POSTERIOR_H

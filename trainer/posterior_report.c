@@ -136,21 +136,25 @@ static bool over_chance(const struct sl_accuracy *a)
 	return a->count && a->low > 0.5;
 }
 
-/* Who speaks where, and where nobody does: see posterior.h. A panel is presumed to be in a domain what it is elsewhere;
- * `nearest` is modest. */
+static bool at_chance(const struct sl_accuracy *a)
+{
+	return is_measured(a) && !over_chance(a);
+}
+
+/* Who speaks where, and where nobody does: see posterior.h. A panel is presumed to be in a domain what it is elsewhere,
+ * or what is declared; `nearest` is modest. */
 static void weigh(struct sl_fitting *f, const struct sl_domain_evidence *evidence)
 {
-	const struct sl_accuracy *all = &evidence[f->p.domain_count].judge;
-	bool panel = !isnan(f->o->judge_accuracy) && f->judged, proven = panel && is_measured(all) && over_chance(all);
+	bool panel = !isnan(f->o->judge_accuracy);
 
-	f->p.judge_speaks = panel && (proven || !is_measured(all));
+	f->p.judge_speaks = panel && !at_chance(&evidence[f->p.domain_count].judge);
 	for (size_t d = 0; d < f->p.domain_count; d++) {
 		const struct sl_domain_evidence *e = &evidence[d];
-		bool here = is_measured(&e->judge) && over_chance(&e->judge);
+		struct sl_posterior_domain *to = &f->p.domains[d];
 
-		f->p.domains[d].judge_speaks = is_measured(&e->judge) ? here : f->p.judge_speaks;
-		f->p.domains[d].blind = e->rows >= BLIND_ROWS && e->groups >= BLIND_GROUPS && !over_chance(&e->gold) &&
-					!over_chance(&e->best) && !here && (is_measured(&e->judge) || !proven);
+		to->judge_speaks = is_measured(&e->judge) ? over_chance(&e->judge) : f->p.judge_speaks;
+		to->blind = e->rows >= BLIND_ROWS && e->groups >= BLIND_GROUPS && !over_chance(&e->gold) &&
+			    !over_chance(&e->best) && !to->judge_speaks;
 	}
 }
 

@@ -200,35 +200,35 @@ static void test_posterior(void **state)
 	p = newest_posterior();
 	assert_false(sl_posterior_judge_known(p, sl_text("llm"), sl_text("one")));
 	sl_posterior_close(p);
-	feed_probes(49, SETTING, 0);
+	feed_probes(11, SETTING, 0);
 	assert_false(due());
 	feed_probes(1, SETTING, 1);
 	assert_true(due());
-	assert_reason(2, "judges: 50 probes of setting " SETTING ", before 0");
+	assert_reason(2, "judges: 12 probes of setting " SETTING ", before 0");
 	assert_false(due());
 	on = trained_on("posterior", 2);
-	assert_int_equal(json_integer_value(json_object_get(on, "probes")), 50);
+	assert_int_equal(json_integer_value(json_object_get(on, "probes")), 12);
 	assert_string_equal(json_string_value(json_object_get(on, "setting")), SETTING);
 	json_decref(on);
 	p = newest_posterior();
 	assert_true(sl_posterior_judge_speaks(p, sl_text("llm"), sl_text("one")));
-	/* 49 gold pairs, 10 contradicted; (39 + 10 * 0.7) / 59, and the domain is all of them */
-	assert_float_equal(sl_posterior_judge_accuracy(p, sl_text("llm"), sl_text("two")), 46. / 59, 1e-9);
-	assert_float_equal(sl_posterior_judge_accuracy(p, sl_text("gpt/m"), sl_text("one")), (39 + 20 * 46. / 59) / 69,
+	/* 11 gold pairs, 3 contradicted; (8 + 10 * 0.7) / 21, and the domain is all of them */
+	assert_float_equal(sl_posterior_judge_accuracy(p, sl_text("llm"), sl_text("two")), 15. / 21, 1e-9);
+	assert_float_equal(sl_posterior_judge_accuracy(p, sl_text("gpt/m"), sl_text("one")), (8 + 20 * 15. / 21) / 31,
 			   1e-9);
 	sl_posterior_close(p);
-	feed_probes(49, SETTING, 2);
+	feed_probes(11, SETTING, 2);
 	again();
 	assert_false(due()); /* it is known after a restart too what was there */
 	feed_probes(1, SETTING, 3);
 	assert_true(due());
-	assert_reason(3, "judges: 100 probes of setting " SETTING ", before 50");
-	feed_probes(1, OTHER, 4);
+	assert_reason(3, "judges: 24 probes of setting " SETTING ", before 12");
+	feed_probes(2, OTHER, 4);
 	assert_true(due());
-	assert_reason(4, "judges: 1 probes of setting " OTHER ", before 100 of " SETTING);
+	assert_reason(4, "judges: 2 probes of setting " OTHER ", before 24 of " SETTING);
 	assert_false(due());
 	p = newest_posterior();
-	assert_float_equal(sl_posterior_judge_accuracy(p, sl_text("llm"), sl_text("two")), 7. / 11, 1e-9);
+	assert_float_equal(sl_posterior_judge_accuracy(p, sl_text("llm"), sl_text("two")), 8. / 12, 1e-9);
 	sl_posterior_close(p);
 }
 
