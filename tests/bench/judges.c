@@ -98,7 +98,7 @@ static int print_same(const struct sl_noise *n, const struct sl_noise_run *few, 
 		against += a->judge * n->items[i].label < 0;
 		other += f->place != a->place;
 	}
-	printf("\n%s asked about %zu of %zu pairs, %s about all. Of the %zu that the first left out, the second was "
+	printf("\n%s: asked about %zu of %zu pairs; %s: about all. Of the %zu that the first left out, the second was "
 	       "answered "
 	       "on %zu, %zu times against the label; %zu of them ended elsewhere. Of the %zu that both asked about, "
 	       "%zu "

@@ -115,7 +115,8 @@ exports() { # FOLDER
 # curate NAME OPTION...: one data folder from empty to exported. Half of the stream comes first, so that what the judges are
 # worth on gold is known for the other half.
 curate() {
-	local name=$1 folder=$out/$1 start=$SECONDS part
+	local name=$1 folder=$out/$1 start=$SECONDS part before
+	before=$(paid)
 	shift
 	local chain=(-t "$file" --data "$folder/data")
 
@@ -128,14 +129,12 @@ curate() {
 	exports "$folder"
 	quiet "status of $name" "$SLUICE" status "${chain[@]}" --json
 	jq -r '[.steps[] | select(.calls)][0].calls.spent // 0' "$out/log.out" >"$folder/spent"
-	printf '  %-26s took %4d s, %s calls paid, %s dollars\n' "$name" $((SECONDS - start)) "$(paid)" "$(cat "$folder/spent")"
+	printf '  %-26s took %4d s, %s calls paid, %s dollars\n' "$name" $((SECONDS - start)) $(($(paid) - before)) "$(cat "$folder/spent")"
 	runs+=("$name=$folder")
 }
 
 paid() {
-	local now before=${paid_before:-0}
-	now=$(curl -sS "http://127.0.0.1:$port/stats" | jq .paid)
-	echo $((now - before))
+	curl -sS "http://127.0.0.1:$port/stats" | jq .paid
 }
 
 printf '== %s\n' "$(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(nproc) x $(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)"
@@ -185,5 +184,5 @@ for rule in ${rules//,/ }; do
 			--set "retrieve.when=$when"
 		exports "$folder"
 	done
-	"$JUDGES" --set "$out/set" --same "$rule, where it can matter=$out/$rule-asked" "$rule, about all=$out/$rule-always"
+	"$JUDGES" --set "$out/set" --same "$rule, where it can matter=$out/$rule-asked" "$rule, everywhere=$out/$rule-always"
 done
