@@ -151,8 +151,10 @@ static struct sl_estimate_line *line_new(struct estimating *x, const struct sl_s
 /* The body in x->body is one call about one of the pairs. */
 static void count(struct estimating *x, struct sl_estimate_line *l, int64_t tokens_expected, int64_t tokens_most)
 {
-	const struct sl_price *price = x->t->endpoints[l->endpoint].price;
+	const struct sl_endpoint_def *asked = &x->t->endpoints[l->endpoint];
+	const struct sl_price *price = asked->price;
 	double pairs = (double)x->to->sampled, prompt = (double)x->body.size / BYTES_PER_TOKEN;
+	double part = asked->batching.on ? asked->batching.discount : 1; /* of the price */
 	double completion = (double)(tokens_expected < tokens_most ? tokens_expected : tokens_most);
 
 	l->calls += 1 / pairs;
@@ -160,8 +162,8 @@ static void count(struct estimating *x, struct sl_estimate_line *l, int64_t toke
 	l->prompt_tokens += prompt / pairs;
 	l->completion_tokens += completion / pairs;
 	if (price)
-		l->dollars += (prompt * price->prompt + completion * price->completion) / 1e6 / pairs;
-	l->dollars_most += (double)sl_price_most(price, x->body.size, tokens_most) / 1e6 / pairs;
+		l->dollars += part * (prompt * price->prompt + completion * price->completion) / 1e6 / pairs;
+	l->dollars_most += part * (double)sl_price_most(price, x->body.size, tokens_most) / 1e6 / pairs;
 	sl_buf_clear(&x->body);
 	sl_arena_clear(&x->scratch);
 }
@@ -298,7 +300,8 @@ static void judge(struct estimating *x, const struct sl_step *s, const char *end
 	};
 	int64_t most = k && *k < o->examples ? *k : k ? o->examples : 0;
 
-	l->asked = l->probes = true;
+	l->asked = strcmp(text_option(s, "when"), "always") != 0;
+	l->probes = true;
 	l->maybe = second;
 	for (int64_t i = 0; i < x->to->sampled; i++)
 		judge_pair(x, l, o, &j, (size_t)i, (size_t)most, described);
@@ -324,7 +327,8 @@ static bool annotate(struct estimating *x, const struct sl_step *s, struct sl_er
 		struct sl_estimate_line *l =
 			line_new(x, s, "attributes", o->attributes_judge[0] ? o->attributes_judge : o->judges.at[0]);
 
-		l->asked = l->probes = true;
+		l->asked = strcmp(text_option(s, "when"), "always") != 0;
+		l->probes = true;
 		if (!describe(x, l, o->attributes_path, d, false, e))
 			return sl_error_in(e, "step '%s'", s->name);
 	}
@@ -451,12 +455,15 @@ double sl_estimate_share(const json_t *status, int64_t *pairs)
 		json_array_foreach(json_object_get(step, "ports"), k, port)
 		{
 			const char *to = json_string_value(json_object_get(port, "port"));
-			int64_t out = json_integer_value(json_object_get(port, "out"));
+			const json_t *codes = json_object_get(port, "codes");
 
-			if (!to || (strcmp(to, "judged") != 0 && strcmp(to, "deferred") != 0))
-				continue;
-			judged += out;
-			not_asked += json_integer_value(json_object_get(json_object_get(port, "codes"), "not_asked"));
+			if (to && strcmp(to, "judged") == 0) {
+				judged += json_integer_value(json_object_get(port, "out"));
+				not_asked += json_integer_value(json_object_get(codes, "not_asked"));
+			} else if (to && strcmp(to, "deferred") == 0) { /* what waits for a batch comes back */
+				judged += json_integer_value(json_object_get(codes, "no_budget")) +
+					  json_integer_value(json_object_get(codes, "away"));
+			}
 		}
 	}
 	*pairs = judged;

@@ -152,6 +152,10 @@ static void test_calls(void **state)
 		  { "annotate.attributes=missing", "annotate.attributes_judge=own" },
 		  { { "annotate", "attributes", "own", 1, true, false },
 		    { "annotate", "verdict", "gpt", 1, true, false } } },
+		{ "about all",
+		  JUDGED,
+		  { "annotate.when=always" },
+		  { { "annotate", "verdict", "gpt", 1, false, false } } },
 		{ "nearest", JUDGED, { "annotate.backend=nearest" }, { { NULL } } },
 		{ "remote models",
 		  REMOTE,
@@ -206,6 +210,24 @@ static void test_examples(void **state)
 	assert_float_equal(with.lines[0].bytes, without.lines[0].bytes, 0);
 	sl_estimate_release(&with);
 	sl_estimate_release(&without);
+}
+
+/* The Batch API costs a part of the price. */
+static void test_batch(void **state)
+{
+	static const char *const batch[] = { "endpoints.gpt.batch=true", "endpoints.gpt.batch_discount=0.25" };
+	struct sl_estimate usual, part;
+
+	(void)state;
+	write_file(PAIR("one?") PAIR("two?"), 1);
+	load(JUDGED, NULL, 0);
+	usual = make(10);
+	load(JUDGED, batch, 2);
+	part = make(10);
+	assert_float_equal(part.lines[0].dollars, usual.lines[0].dollars / 4, 1e-12);
+	assert_float_equal(part.lines[0].dollars_most, usual.lines[0].dollars_most / 4, 1e-12);
+	sl_estimate_release(&usual);
+	sl_estimate_release(&part);
 }
 
 static double at(const json_t *cost, const char *name)
@@ -273,9 +295,10 @@ static void test_print(void **state)
 
 static void test_share(void **state)
 {
-	json_t *status = json_pack("{s:[{s:s, s:[{s:s, s:i, s:{s:i, s:i}}, {s:s, s:i}, {s:s, s:i}]}]}", "steps",
-				   "operator", "annotate", "ports", "port", "judged", "out", 90, "codes", "not_asked",
-				   60, "chosen", 30, "port", "deferred", "out", 10, "port", "probed", "out", 500);
+	json_t *status = json_pack("{s:[{s:s, s:[{s:s, s:i, s:{s:i, s:i}}, {s:s, s:i, s:{s:i, s:i}}, {s:s, s:i}]}]}",
+				   "steps", "operator", "annotate", "ports", "port", "judged", "out", 90, "codes",
+				   "not_asked", 60, "chosen", 30, "port", "deferred", "out", 70, "codes", "no_budget",
+				   10, "waits", 60, "port", "probed", "out", 500);
 	json_t *empty = json_object();
 	int64_t pairs;
 
@@ -320,8 +343,8 @@ static void test_errors(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_body),  TEST(test_calls), TEST(test_examples), TEST(test_sums),
-		TEST(test_print), TEST(test_share), TEST(test_errors),
+		TEST(test_body), TEST(test_calls), TEST(test_examples), TEST(test_batch),
+		TEST(test_sums), TEST(test_print), TEST(test_share),    TEST(test_errors),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
