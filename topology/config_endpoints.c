@@ -506,9 +506,9 @@ bool sl_config_batches(struct sl_config *c)
 			return sl_error_at(
 				c->e, c->step_nodes[i],
 				"step '%s' asks endpoint '%s', which has batch: true, so its pairs wait in topic "
-				"'%s': that must be stored and kept, and have the %d partitions of '%s'",
-				s->name, d->name, to->name, (int)t->topics[s->from].partitions,
-				t->topics[s->from].name);
+				"'%s': that must be stored and kept, and have as many partitions as '%s', %d",
+				s->name, d->name, to->name, t->topics[s->from].name,
+				(int)t->topics[s->from].partitions);
 	}
 	return true;
 }

@@ -2,6 +2,8 @@
  * or nothing. */
 #include "status_table.h"
 
+#include "base/thread.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -251,6 +253,24 @@ static void purse(const json_t *of, FILE *to)
 		fprintf(to, ", $%.6g reserved", dollars(of, "reserved"));
 }
 
+/* What waits for the Batch API: "judge     batch batch_67 of gpt/gpt-4.1: submitted, 5000 questions, for 3h". */
+static void batch_lines(const json_t *calls, FILE *to)
+{
+	const json_t *batch;
+	size_t i;
+
+	json_array_foreach(json_object_get(calls, "batches"), i, batch)
+	{
+		const char *id = sl_status_text(batch, "id"), *why = sl_status_text(batch, "why");
+		int64_t minutes = (sl_wall_ms() - sl_status_count(batch, "since_ms")) / 60000;
+
+		fprintf(to, "          batch%s%s of %s/%s: %s, %" PRId64 " questions, for %" PRId64 " min%s%s\n",
+			id[0] ? " " : "", id, sl_status_text(batch, "endpoint"), sl_status_text(batch, "model"),
+			sl_status_text(batch, "state"), sl_status_count(batch, "questions"), minutes,
+			why[0] ? "; " : "", why);
+	}
+}
+
 static void calls_line(const json_t *step, FILE *to)
 {
 	static const struct {
@@ -270,6 +290,7 @@ static void calls_line(const json_t *step, FILE *to)
 			fprintf(to, "; %" PRId64 " %s", sl_status_count(calls, rare[i].name), rare[i].text);
 	fprintf(to, "; memo: %" PRId64 " answers, %" PRId64 " bytes\n", sl_status_count(calls, "answers"),
 		sl_status_count(calls, "bytes"));
+	batch_lines(calls, to);
 }
 
 void sl_status_outside(const json_t *status, FILE *to)

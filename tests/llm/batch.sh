@@ -7,6 +7,8 @@
 #     plain      one judge: every question is submitted once, every pair judged once, all of it at half the price
 #     hard       a second judge for the unsure, repairs, lines that fail, batches that expire or are cut off while they
 #                are made: every pair is judged, or says why not
+#     on         a run that goes on for ever sends what has waited long enough, is stopped by SIGTERM and started again,
+#                with money for a part of the questions at a time
 #     kills      SIGKILL again and again, also while batches are made whose making the server does not confirm: every
 #                question is submitted once all the same, and the money is right to the cent
 set -euo pipefail
@@ -124,12 +126,33 @@ hard() {
 	figures hard
 }
 
+on() {
+	anew '"batch_cut": 0, "faults": "", "ties": 0'
+	sed -e 's/batch_requests: 80, batch_poll: 100ms, budget: 100/batch_wait: 200ms, batch_poll: 100ms, budget: 0.3/' \
+		"$dir/batch.yaml" >"$dir/poor.yaml"
+	topology=$dir/poor.yaml
+	judged() { [[ $(status "$dir/data" "sum(p['out'] for s in d['steps'] for p in s['ports'] if p['port'] == 'judged')") -ge $1 ]]; }
+	run "$dir/data"
+	within 60 judged $((pairs / 4)) || die "seed $seed: on: nothing is judged"
+	run_stop
+	run "$dir/data"
+	within 60 judged "$pairs" || die "seed $seed: on: $(status "$dir/data" d)"
+	run_stop
+	topology=$dir/batch.yaml
+	all_judged on
+	compare on "s['batched'] == s['distinct_paid'] == s['paid'] == c['answers'] and s['batches'] > 2"
+	compare on "abs(s['dollars'] - c['spent']) <= 1e-6 * s['paid'] and c['reserved'] == 0 and c['parked'] == 0"
+	figures on
+}
+
 killed() {
 	local i code dead=0
-	anew '"batch_cut": 0.3, "faults": "", "ties": 0, "batch_ms": 1500'
+	anew '"batch_cut": 0.3, "batch_ms": 1500'
+	sed -e 's/batch_requests: 80/batch_requests: 20/' "$dir/batch.yaml" >"$dir/small.yaml"
+	topology=$dir/small.yaml
 	for ((i = 0; i < kills; i++)); do
 		run "$dir/data" --until-idle
-		sleep "0.$(printf %03d $((RANDOM % 500 + 50)))"
+		sleep "0.$(printf %03d $((RANDOM % 300 + 50)))"
 		kill -9 "$run_pid" 2>/dev/null || true
 		code=0
 		wait "$run_pid" 2>/dev/null || code=$?
@@ -147,5 +170,6 @@ killed() {
 
 plain
 hard
+on
 killed
 server_stop
