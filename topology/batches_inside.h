@@ -1,4 +1,4 @@
-/* batches_inside.h -- struct sl_batches from the inside: private to batches.c and batches_read.c. */
+/* batches_inside.h -- struct sl_batches from the inside: private to batches*.c. */
 #ifndef SL_BATCHES_INSIDE_H
 #define SL_BATCHES_INSIDE_H
 
@@ -26,6 +26,8 @@ struct batch {
 	int listings; /* to be looked through before it may be asked for */
 	char after[SL_BATCH_ID_SIZE];
 	struct sl_batch_said said;
+	bool gone;         /* the server does not know it, or its files, any more */
+	uint32_t unknowns; /* in a row that say so */
 	int64_t not_before_ms;
 	uint32_t failures;
 };
@@ -40,6 +42,14 @@ struct sl_batches {
 const struct sl_batching *sl_batches_options(const struct sl_batches *b, const struct sl_parking_lane *lane);
 /* After so many failures in a row. */
 int64_t sl_batches_pause_ms(int64_t poll_ms, uint32_t failures);
+
+#define SL_BATCH_LISTINGS 2 /* without our name, before a batch is asked for again */
+
+/* batches_dialogue.c: the next request about a batch that rests; what came back, when it has arrived. The batch rests
+ * again, unless lines are left to read. */
+bool sl_batches_say(struct sl_batches *b, struct batch *batch, enum doing doing, struct sl_error *e) SL_MUST_CHECK;
+bool sl_batches_take(struct sl_batches *b, struct batch *batch, int64_t now_ms, bool *settled,
+		     struct sl_error *e) SL_MUST_CHECK;
 
 /* batches_read.c: some lines of batch->reply, from batch->at on; *whole: to its end. */
 bool sl_batches_read(struct sl_batches *b, struct batch *batch, bool *whole, bool *settled,

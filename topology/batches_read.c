@@ -14,7 +14,7 @@
 #define LINES_AT_ONCE 1000
 #define BYTES_AT_ONCE ((size_t)4 << 20)
 
-enum fate { ANSWERED, AGAIN, GIVEN_UP };
+enum fate { GONE, AGAIN, GIVEN_UP }; /* GONE: parked no more, answered or not */
 
 struct change {
 	struct sl_parked *q;
@@ -62,7 +62,7 @@ static bool end(struct changes *x, bool *settled, struct sl_error *e)
 	for (size_t i = 0; done && i < x->count; i++) {
 		const struct change *change = &x->at[i];
 
-		if (change->fate == ANSWERED) {
+		if (change->fate == GONE) {
 			sl_parking_remove(p, change->q);
 		} else if (change->fate == GIVEN_UP) {
 			sl_parking_give_up(p, change->q, change->status, change->why);
@@ -92,8 +92,17 @@ static void answered(struct changes *x, struct sl_parked *q, const struct sl_usa
 	c->ledger.counts.answers++;
 	sl_ledger_pay(&c->ledger, q->lane->of.payer, q->held, a.micro_dollars);
 	sl_parked_delete(&x->b->parking, &q->key, &x->rows);
-	add(x, q)->fate = ANSWERED;
+	add(x, q)->fate = GONE;
 	x->stats.batched++;
+}
+
+/* Its batch cannot be found any more: it may have been paid, and is asked about anew if anybody still wants to know. */
+static void lost(struct changes *x, struct sl_parked *q)
+{
+	sl_ledger_pay(&x->b->calls->ledger, q->lane->of.payer, q->held, q->held);
+	sl_parked_delete(&x->b->parking, &q->key, &x->rows);
+	add(x, q)->fate = GONE;
+	x->stats.batch_lost++;
 }
 
 static void give_up(struct changes *x, struct sl_parked *q, int status, const char *why, struct sl_bytes body)
@@ -194,7 +203,9 @@ bool sl_batches_finish(struct sl_batches *b, struct batch *batch, int64_t now_ms
 			if (q->state != SL_PARKED_WAITING || q->batch != batch->row.number)
 				continue;
 			without++;
-			if (as_a_whole)
+			if (batch->gone)
+				lost(&x, q);
+			else if (as_a_whole)
 				again(&x, q, false);
 			else
 				failed(&x, q, 0, batch->said.word, (struct sl_bytes){ 0 });
@@ -214,7 +225,7 @@ bool sl_batches_finish(struct sl_batches *b, struct batch *batch, int64_t now_ms
 	snprintf(where, sizeof where, "endpoint=%.100s batch=%.100s", b->parking.names[lane->of.payer], batch->row.id);
 	if (without || as_a_whole)
 		sl_log(SL_LOG_WARN, where, "%s: %" PRId64 " of %" PRId64 " questions have no answer%s%s",
-		       batch->said.word, without, batch->row.questions, as_a_whole ? ": " : "",
-		       as_a_whole ? batch->said.why : "");
+		       batch->gone ? "gone from the server" : batch->said.word, without, batch->row.questions,
+		       as_a_whole ? ": " : "", as_a_whole ? batch->said.why : "");
 	return true;
 }

@@ -9,7 +9,9 @@
  *     asked -> queued -> [what it can cost is held, and it is parked] -> settled as SL_PARKED, of an endpoint with
  * batch
  *
- * The two steps in brackets are one write each for all calls that are ready. An answer goes into the memo in the write
+ * The steps in brackets are one write for all calls that are ready, those that go out and those that have come. An
+ * endpoint is handed no more calls of a task than its in_flight; the others stay queued, and nothing is held for them.
+ * An answer goes into the memo in the write
  * that lets go of the money that was held for it, before anybody may use it. What failed (a status other than 200) is
  * used once and never memoised, nor is a reply that is no answer (usage.h): it is used once with its status 200, and
  * counted as malformed.
@@ -42,6 +44,7 @@ struct sl_payer {
 	struct sl_endpoint *endpoint; /* NULL: cannot be called here */
 	const struct sl_price *price; /* of its model; NULL: not known */
 	int64_t retries;
+	int64_t in_flight;                  /* most that are handed over and not settled; 0: no limit */
 	int64_t share, share_day;           /* of its budgets, micro-dollars; -1: no limit */
 	const struct sl_batching *batching; /* NULL: none */
 };
@@ -79,9 +82,10 @@ struct sl_answer sl_calls_answer(const struct sl_window *w, uint32_t number);
 size_t sl_calls_asked(const struct sl_window *w); /* numbers given out */
 size_t sl_calls_open(const struct sl_window *w);  /* of them not settled */
 
-/* Send what is queued and can be paid, in the order of asking, that of `first` (NULL: none) before all others. */
+/* Make what has come durable, and send what is queued, can be paid and has room, in the order of asking, that of
+ * `first` (NULL: none) before all others. */
 bool sl_calls_admit(struct sl_calls *c, const struct sl_window *first, struct sl_error *e) SL_MUST_CHECK;
-/* Make what has come durable. */
+/* Make what has come durable, and send nothing. */
 bool sl_calls_settle(struct sl_calls *c, struct sl_error *e) SL_MUST_CHECK;
 /* What the calls that are queued wait for, NULL when there are none. */
 const char *sl_calls_held_up(const struct sl_calls *c);
@@ -109,7 +113,7 @@ void sl_calls_turn(struct sl_window *w);
 /* As of the last write. Money in micro-dollars. */
 struct sl_calls_stats {
 	int64_t asked, hits, saved, sent, malformed, evicted; /* since the task was opened */
-	int64_t batched, batch_failed, batches;               /* answered, given up; batches done; likewise */
+	int64_t batched, batch_failed, batch_lost, batches;   /* answered, given up, gone; batches done; likewise */
 	int64_t parked, loose, batches_open;                  /* now; loose: as of sl_calls_parked */
 	struct sl_ledger_counts counts;
 };

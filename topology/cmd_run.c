@@ -24,7 +24,8 @@ struct run_args {
 };
 
 static const struct sl_arg args[] = {
-	{ "until-idle", 0, SL_ARG_FLAG, NULL, "end when all is decided and no training is due; waits for the batches of endpoints with batch: true",
+	{ "until-idle", 0, SL_ARG_FLAG, NULL,
+	  "end when all is decided and no training is due; waits for the batches of endpoints with batch: true",
 	  offsetof(struct run_args, until_idle) },
 	{ "freeze", 0, SL_ARG_FLAG, NULL, "keep models and tables as they are; train nothing",
 	  offsetof(struct run_args, freeze) },

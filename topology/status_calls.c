@@ -23,6 +23,7 @@ static void add_stats(struct sl_calls_stats *to, const struct sl_calls_stats *s)
 	to->evicted += s->evicted;
 	to->batched += s->batched;
 	to->batch_failed += s->batch_failed;
+	to->batch_lost += s->batch_lost;
 	to->batches += s->batches;
 	to->parked += s->parked;
 	to->batches_open += s->batches_open;
@@ -118,6 +119,7 @@ void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *
 	put_count(calls, "parked", s.stats.parked);
 	put_count(calls, "batched", s.stats.batched);
 	put_count(calls, "batch_failed", s.stats.batch_failed);
+	put_count(calls, "batch_lost", s.stats.batch_lost);
 	put_count(calls, "batches_done", s.stats.batches);
 	json_object_set_new(calls, "batches", batches_of(rt, step));
 	put_count(calls, "repeated", s.stats.counts.repeated);
@@ -225,6 +227,9 @@ static void per_step(struct sl_runtime *rt, struct sl_buf *b)
 		{ "sluice_batched_failed_total", "counter",
 		  "Questions that came out of batches without an answer and are asked no more, since the start.",
 		  offsetof(struct sl_calls_stats, batch_failed), false },
+		{ "sluice_batched_lost_total", "counter",
+		  "Questions whose batch the server knows no more, since the start: billed, and asked anew.",
+		  offsetof(struct sl_calls_stats, batch_lost), false },
 		{ "sluice_memo_evicted_total", "counter", "Answers let go since the start: too many, or too old.",
 		  offsetof(struct sl_calls_stats, evicted), false },
 	};

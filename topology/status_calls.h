@@ -8,8 +8,8 @@
 
 /* Of a step that asks, over the units that are here:
  *     "calls": {"asked","hits","saved","sent","malformed","evicted",            since the units were opened
- *               "parked","batched","batch_failed","batches_done",                 wait for a batch now; since the units
- * were opened "batches":[{"endpoint","model","state","id","questions","since_ms","why"}],      now (batches.h)
+ *               "parked","batched","batch_failed","batch_lost","batches_done",      waiting for a batch now; since
+ *               "batches":[{"endpoint","model","state","id","questions","since_ms","why"}],     now (batches.h)
  *               "repeated","unknown","lost","overshot","overshot_dollars",     of all time
  *               "answers","bytes",                                                 in the memo
  *               "spent","reserved","budget","budget_per_day","spent_today","endpoints":[{"name","spent","reserved"}]}

@@ -25,7 +25,7 @@ struct sent_batch {
 	char ours[SL_ID_HEX_SIZE];
 	struct sl_buf lines; /* of its file */
 	int polls;
-	bool ended;
+	bool ended, forgotten;
 	struct sl_buf output, errors;
 };
 
@@ -50,6 +50,7 @@ struct world {
 	/* how it behaves */
 	bool cut_creates;    /* the answer to a made batch is lost */
 	int fail_batches;    /* so many batches fail as a whole */
+	int forget_batches;  /* so many are not known any more when they are asked about */
 	bool refuse_creates; /* 400, once */
 	const char *ending;  /* of all batches; completed */
 	/* when the client dies: at this event, counted from 1; 0: never */
@@ -222,8 +223,15 @@ static int serve(struct world *w, const struct sl_outcall *call, struct sl_buf *
 		}
 		sl_buf_print(to, "],\"has_more\":false}");
 	} else if (sscanf(call->path, "/batches/batch_%zu", &i) == 1) {
-		const char *status = status_of(w, &w->batches[i]);
+		const char *status;
 
+		if (w->forget_batches > 0 && !w->batches[i].forgotten) {
+			w->forget_batches--;
+			w->batches[i].forgotten = true;
+		}
+		if (w->batches[i].forgotten)
+			return 404;
+		status = status_of(w, &w->batches[i]);
 		batch_json(w, i, status, to);
 	} else if (sscanf(call->path, "/files/out-%zu", &i) == 1) {
 		sl_buf_add_bytes(to, sl_buf_bytes(&w->batches[i].output));
@@ -342,52 +350,50 @@ struct script {
 	int times;             /* that a question is submitted, at most */
 	const char *ending;
 	bool cut_creates, refuse_creates;
-	int fail_batches;
+	int fail_batches, forget_batches;
 };
 
+#define SIX                                                                                                            \
+	{                                                                                                              \
+		"a", "b", "c", "d", "e", "f"                                                                           \
+	}
+#define WELL                                                                                                           \
+	{                                                                                                              \
+		200, 200, 200, 200, 200, 200                                                                           \
+	}
 static const struct script scripts[] = {
-	{ "all well",
-	  { "a", "b", "c", "d", "e", "f" },
-	  { 200, 200, 200, 200, 200, 200 },
-	  1,
-	  "completed",
-	  false,
-	  false,
-	  0 },
-	{ "lines that fail",
-	  { "a", "fail-b", "bad-c", "never-d", "e", "odd-f" },
-	  { 200, 200, 400, SL_GAVE_UP, 200, 200 },
-	  3,
-	  "completed",
-	  false,
-	  false,
-	  0 },
-	{ "expired once",
-	  { "a", "b", "c", "d", "e", "f" },
-	  { 200, 200, 200, 200, 200, 200 },
-	  2,
-	  "expired",
-	  false,
-	  false,
-	  0 },
-	{ "cancelled",
-	  { "a", "b", "c", "d", "e", "f" },
-	  { 200, 200, 200, 200, 200, 200 },
-	  1,
-	  "cancelled",
-	  false,
-	  false,
-	  0 },
-	{ "made, but nobody says so",
-	  { "a", "b", "c", "d", "e", "f" },
-	  { 200, 200, 200, 200, 200, 200 },
-	  1,
-	  "completed",
-	  true,
-	  false,
-	  0 },
-	{ "refused, then made", { "a", "b" }, { 200, 200 }, 1, "completed", false, true, 0 },
-	{ "failed as a whole", { "a", "b", "c" }, { 200, 200, 200 }, 3, "completed", false, false, 2 },
+	{ .name = "all well", .questions = SIX, .status = WELL, .times = 1, .ending = "completed" },
+	{ .name = "lines that fail",
+	  .questions = { "a", "fail-b", "bad-c", "never-d", "e", "odd-f" },
+	  .status = { 200, 200, 400, SL_GAVE_UP, 200, 200 },
+	  .times = 3,
+	  .ending = "completed" },
+	{ .name = "expired once", .questions = SIX, .status = WELL, .times = 2, .ending = "expired" },
+	{ .name = "cancelled", .questions = SIX, .status = WELL, .times = 1, .ending = "cancelled" },
+	{ .name = "made, but nobody says so",
+	  .questions = SIX,
+	  .status = WELL,
+	  .times = 1,
+	  .ending = "completed",
+	  .cut_creates = true },
+	{ .name = "refused, then made",
+	  .questions = { "a", "b" },
+	  .status = WELL,
+	  .times = 1,
+	  .ending = "completed",
+	  .refuse_creates = true },
+	{ .name = "failed as a whole",
+	  .questions = { "a", "b", "c" },
+	  .status = WELL,
+	  .times = 3,
+	  .ending = "completed",
+	  .fail_batches = 2 },
+	{ .name = "forgotten",
+	  .questions = { "a", "b", "c" },
+	  .status = WELL,
+	  .times = 2,
+	  .ending = "completed",
+	  .forget_batches = 1 },
 };
 
 /* The client lives until the script is done (true) or it dies. */
@@ -458,6 +464,7 @@ static void run_script(const struct script *s, int die_at, int and_again, int *e
 			   .cut_creates = s->cut_creates,
 			   .refuse_creates = s->refuse_creates,
 			   .fail_batches = s->fail_batches,
+			   .forget_batches = s->forget_batches,
 			   .die_at = die_at };
 	int64_t paid = 0, most = sl_price_part(10 * 2 + 3 * 4, 0.5);
 	struct sl_error e = { 0 };
@@ -484,9 +491,9 @@ static void run_script(const struct script *s, int die_at, int and_again, int *e
 	assert_non_null(c);
 	sl_calls_stats(c, &stats, purses);
 	sl_calls_free(c);
-	if (strcmp(s->name, "lines that fail") != 0)
+	if (s->forget_batches == 0 && strcmp(s->name, "lines that fail") != 0)
 		assert_int_equal(purses[0].spent, paid);
-	else /* what is no answer is paid as if all had been used, each time that it is asked */
+	else /* what is no answer, or gone, is paid as if all had been used */
 		assert_true(purses[0].spent > paid);
 	for (size_t i = 0; i < ID_LINES; i++) {
 		sl_buf_release(&w.files[i]);

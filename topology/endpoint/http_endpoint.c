@@ -344,6 +344,8 @@ static void ended(struct sl_http_member *m, struct sl_http_attempt *a, int64_t n
 	enum sl_reply_class class = sl_reply_classify(&reply);
 	char why[256] = "";
 
+	if (class == SL_REPLY_NOT_FOUND && c->out->plain) /* a file, a batch: that says nothing of the endpoint */
+		class = SL_REPLY_REFUSED;
 	list_take(&p->under_way, c);
 	c->attempt = NULL;
 	c->attempts += a->sends;
