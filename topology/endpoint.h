@@ -14,11 +14,16 @@
  *     failing        answers are 5xx
  *     certificate    TLS: the certificate is not trusted or not for this host
  *     unauthorized   401 or 403: the key is wrong or may not do this
- *     not_found      404: the model or the path is unknown
+ *     not_found      404: the endpoint's model, or the path, is unknown
  *     quota          429 that will not pass soon: no money left, or Retry-After over 120 s
  *
  * All but the first three mean that the circuit is open: nothing is sent but one call at a time, after a pause that
  * grows, to see whether the endpoint is back. Calls that may wait (not or_not) wait for that; nobody restarts anything.
+ * A server that was not reached was sent nothing: no call is given up for that, however few its retries. One with
+ * or_not is settled as SL_AWAY then: at once where nobody gets through, after `retries` where others do.
+ *
+ * An endpoint has one model, and its state is about that one. A 404 to a call that names another model, or to a `plain`
+ * one, which names a file or a batch, says nothing to others: it is the answer to that call, with status 404.
  */
 #ifndef SL_ENDPOINT_H
 #define SL_ENDPOINT_H
@@ -29,9 +34,9 @@
 #include <stdbool.h>
 
 struct sl_settlement {
-	/* HTTP status, SL_GAVE_UP or SL_AWAY. To a call that may wait (not or_not) SL_AWAY is no answer: after attempts,
-	 * more of them than `retries` of unknown fate, it must be paid for anew before it is sent again; without any,
-	 * the endpoint was told to drain. */
+	/* HTTP status, SL_GAVE_UP or SL_AWAY. To a call that may wait (not or_not) SL_AWAY is no answer: after
+	 * attempts, more of them than `retries` of unknown fate, it must be paid for anew before it is sent again;
+	 * without any, the endpoint was told to drain. */
 	int status;
 	struct sl_bytes body;
 	const char *why;   /* NULL: nothing to say */
@@ -60,6 +65,7 @@ struct sl_outcall {
 #define SL_FORM_BOUNDARY "sluice-form-8f3b1c"
 
 struct sl_endpoint;
+struct sl_endpoint_reading;
 
 struct sl_endpoint_ops {
 	void (*send)(struct sl_endpoint *, struct sl_outcall *);
@@ -68,18 +74,18 @@ struct sl_endpoint_ops {
 	void (*drain)(struct sl_endpoint *);
 	/* Appends members of a JSON object, without braces: "state":"ok","why":"","in_flight":3 ... NULL: nothing. */
 	void (*describe)(struct sl_endpoint *, struct sl_buf *json);
-	/* Appends lines of Prometheus text with the label endpoint="NAME". NULL: nothing. */
-	void (*metrics)(struct sl_endpoint *, struct sl_buf *text);
+	/* What the metrics tell (endpoint/stats.h). NULL: nothing. */
+	void (*read)(struct sl_endpoint *, struct sl_endpoint_reading *);
 	/* Calls still under way are given up (done() is called), then all is freed. */
 	void (*free)(struct sl_endpoint *);
 };
-
-/* The HELP and TYPE lines of what metrics() appends: once, before all endpoints (topology/endpoint/stats.c). */
-void sl_endpoint_metrics_help(struct sl_buf *text);
 
 struct sl_endpoint {
 	const struct sl_endpoint_ops *ops;
 	const char *name;
 };
+
+/* Appends Prometheus text about all of them, with labels endpoint="NAME" (endpoint/stats.c). NULLs are left out. */
+void sl_endpoint_metrics(struct sl_endpoint *const *endpoints, size_t count, struct sl_buf *text);
 
 #endif

@@ -301,8 +301,5 @@ void sl_metrics_calls(struct sl_runtime *rt, struct sl_buf *b)
 	for (size_t i = 0; i < t->step_count; i++)
 		if (sl_step_asks(&t->steps[i]))
 			budget(b, "step", t->steps[i].name, t->steps[i].budget, t->steps[i].budget_per_day);
-	sl_endpoint_metrics_help(b);
-	for (size_t i = 0; i < t->endpoint_count; i++)
-		if (rt->endpoints[i] && rt->endpoints[i]->ops->metrics)
-			rt->endpoints[i]->ops->metrics(rt->endpoints[i], b);
+	sl_endpoint_metrics(rt->endpoints, t->endpoint_count, b);
 }

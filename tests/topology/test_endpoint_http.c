@@ -112,7 +112,7 @@ static void open_ports(struct fixture *f, int port, int second)
 static void ask(struct fixture *f, struct asked *a, const char *body)
 {
 	*a = (struct asked){ .out = { .path = "/chat/completions",
-				      .model = "m",
+				      .model = a->out.model ? a->out.model : "m",
 				      .body = sl_text(body),
 				      .tokens_max = 10,
 				      .or_not = a->out.or_not,
@@ -479,6 +479,129 @@ static void test_refused_then_back(void **state)
 	server_stop(s);
 }
 
+/* A server that was never reached: with no retries at all, few calls and no answer ever, it is away at once, and nobody
+ * who may wait is given up. */
+static void test_never_reached(void **state)
+{
+	struct fixture *f = *state;
+	struct asked patient = { 0 }, impatient = { .out.or_not = true };
+	int port = free_port();
+	struct server *s;
+
+	f->def.retries = 0;
+	open_ports(f, port, 0);
+	ask(f, &patient, "{}");
+	ask(f, &impatient, "{}");
+	wait_settled(f, 1);
+	assert_int_equal(impatient.status, SL_AWAY);
+	assert_int_equal(impatient.attempts, 0);
+	assert_non_null(strstr(impatient.why, "unreachable"));
+	expect(f, "\"state\":\"unreachable\"");
+	s = server_start(port, answer_ok, NULL);
+	if (!s)
+		skip(); /* somebody else has the port now */
+	wait_settled(f, 2);
+	assert_int_equal(patient.status, 200);
+	assert_int_equal(patient.attempts, 1);
+	sl_buf_release(&patient.body);
+	end(f);
+	server_stop(s);
+}
+
+/* The same where two replicas are down. */
+static void test_no_replica_reached(void **state)
+{
+	struct fixture *f = *state;
+	struct asked patient = { 0 }, impatient = { .out.or_not = true };
+
+	f->def.retries = 0;
+	open_ports(f, free_port(), free_port());
+	ask(f, &patient, "{}");
+	ask(f, &impatient, "{}");
+	wait_settled(f, 1);
+	assert_int_equal(impatient.status, SL_AWAY);
+	expect(f, "\"state\":\"unreachable\"");
+	end(f);
+	assert_int_equal(patient.status, SL_AWAY); /* told when the endpoint was freed, not given up before */
+	assert_non_null(strstr(patient.why, "stopped"));
+}
+
+static bool answer_first_alone(struct server *s, struct connection *c, int number)
+{
+	if (number == 0) { /* and the connection is closed */
+		reply(c, 200, "", "{}");
+		return false;
+	}
+	hold_here(s);
+	return reply(c, 200, "", "{}");
+}
+
+/* New connections are refused while an old one works on: one that does not wait is told, not given up. */
+static void test_refused_among_answers(void **state)
+{
+	struct fixture *f = *state;
+	struct server *s = server_start(0, answer_first_alone, NULL);
+	struct asked a[2] = { 0 }, impatient = { .out.or_not = true };
+
+	f->def.retries = 0;
+	s->hold = true;
+	open_ports(f, s->port, 0);
+	ask(f, &a[0], "{}");
+	wait_settled(f, 1);
+	ask(f, &a[1], "{}");
+	wait_requests(s, 2);
+	shutdown(s->fd, SHUT_RDWR);
+	ask(f, &impatient, "{}");
+	wait_settled(f, 2);
+	assert_int_equal(impatient.status, SL_AWAY);
+	assert_int_equal(impatient.attempts, 0);
+	let_go(s);
+	wait_settled(f, 3);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(a[i].status, 200);
+		sl_buf_release(&a[i].body);
+	}
+	expect(f, "\"state\":\"ok\"");
+	end(f);
+	server_stop(s);
+}
+
+static bool answer_models(struct server *s, struct connection *c, int number)
+{
+	(void)s;
+	(void)number;
+	return strstr(sl_buf_text(&c->body), "other") ? reply(c, 404, "", "{\"error\":\"no such model\"}")
+						      : reply(c, 200, "", "{}");
+}
+
+/* A model that is not the endpoint's and that the server does not know shuts nobody out. */
+static void test_not_found_of_another_model(void **state)
+{
+	static const char *const named[] = { "m", NULL };
+	struct fixture *f = *state;
+
+	for (int k = 0; k < 2; k++) { /* an endpoint with a model and one without */
+		struct server *s = server_start(0, answer_models, NULL);
+		struct asked a[2] = { { .out.model = "other" }, { .out.model = "m" } };
+
+		f->settled = 0;
+		f->def.model = named[k];
+		open_ports(f, s->port, 0);
+		ask(f, &a[0], "other");
+		wait_settled(f, 1);
+		assert_int_equal(a[0].status, 404);
+		assert_string_equal(a[0].why, "HTTP 404: no such model");
+		expect(f, "\"state\":\"ok\"");
+		ask(f, &a[1], "{}");
+		wait_settled(f, 2);
+		assert_int_equal(a[1].status, 200);
+		for (int i = 0; i < 2; i++)
+			sl_buf_release(&a[i].body);
+		end(f);
+		server_stop(s);
+	}
+}
+
 struct lock_out {
 	const char *state, *headers, *body;
 	int status;
@@ -523,7 +646,7 @@ static void test_locked_out_then_back(void **state)
 		snprintf(state_is, sizeof state_is, "\"state\":\"%s\"", lock_outs[i].state);
 		expect(f, state_is);
 		f->endpoint->ops->describe(f->endpoint, &json);
-		f->endpoint->ops->metrics(f->endpoint, &json);
+		sl_endpoint_metrics(&f->endpoint, 1, &json);
 		assert_null(strstr(sl_buf_text(&json), "SECRET"));
 		assert_null(strstr(a.why, "SECRET"));
 		snprintf(state_is, sizeof state_is, "state=\"%s\"} 1\n", lock_outs[i].state);
@@ -647,9 +770,12 @@ static void test_two_replicas(void **state)
 	struct server *s = server_start(0, answer_ok, NULL);
 	struct asked a[30] = { 0 };
 
+	f->def.retries = 0; /* going elsewhere is no retry */
 	open_ports(f, free_port(), s->port);
-	for (int i = 0; i < 30; i++)
+	for (int i = 0; i < 30; i++) {
+		a[i].out.or_not = i % 2;
 		ask(f, &a[i], "{}");
+	}
 	wait_settled(f, 30);
 	for (int i = 0; i < 30; i++) {
 		assert_int_equal(a[i].status, 200);
@@ -875,6 +1001,10 @@ int main(void)
 		TEST(test_huge_answer),
 		TEST(test_endless_headers),
 		TEST(test_refused_then_back),
+		TEST(test_never_reached),
+		TEST(test_no_replica_reached),
+		TEST(test_refused_among_answers),
+		TEST(test_not_found_of_another_model),
 		TEST(test_locked_out_then_back),
 		TEST(test_poison_is_given_up),
 		TEST(test_no_proxy_for_loopback_and_no_empty_key),

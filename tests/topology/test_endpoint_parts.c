@@ -1,5 +1,6 @@
 /* test_endpoint_parts.c -- the parts of an endpoint that need no network: headers, what an answer means, circuits,
  * limits, routes. The clock is a number. */
+#include "tests/exposition.h"
 #include "topology/base/buf.h"
 #include "topology/endpoint.h"
 #include "topology/endpoint/route.h"
@@ -172,6 +173,12 @@ static void test_meanings(void **state)
 		sl_reply_why(&r, NULL, 0, why);
 		if (sl_reply_classify(&r) != m->class || (m->why && strcmp(why, m->why) != 0))
 			fail_msg("row %zu: class '%s', '%s'", i, sl_reply_class_name(sl_reply_classify(&r)), why);
+		/* Whatever ended it: without a connection nothing was sent. */
+		r.unsent = m->code != 0;
+		if (m->code && m->class != SL_REPLY_CERTIFICATE)
+			assert_int_equal(sl_reply_classify(&r), SL_REPLY_CONNECT);
+		else
+			assert_int_equal(sl_reply_classify(&r), m->class);
 	}
 }
 
@@ -455,8 +462,7 @@ static void test_route_blames_the_right_one(void **state)
 	assert_null(w.replicas[0].circuit.word);
 	assert_string_equal(w.keys[0].circuit.word, "unauthorized");
 	/* A probe of the key that finds the server down says nothing about the key. */
-	for (int i = 0; i < 5; i++)
-		call(&w, SL_REPLY_CONNECT, 1000);
+	call(&w, SL_REPLY_CONNECT, 1000); /* once is enough: it has answered nobody for a second */
 	assert_string_equal(w.replicas[0].circuit.word, "unreachable");
 	assert_string_equal(w.keys[0].circuit.word, "unauthorized");
 	assert_false(w.keys[0].circuit.probing);
@@ -471,6 +477,31 @@ static void test_route_blames_the_right_one(void **state)
 	assert_false(sl_route_choose(&w.route, 1, 3000, &path, &wait));
 	assert_int_equal(wait, 500);
 	assert_false(sl_route_throttled(&w.route, 3500));
+}
+
+/* A refusal where others are answered may only be a lack of connections; one where nobody is says it all. */
+static void test_route_refused(void **state)
+{
+	struct world w;
+
+	(void)state;
+	make(&w, 2, 1);
+	call(&w, SL_REPLY_CONNECT, 5000);
+	assert_null(sl_route_away(&w.route));
+	call(&w, SL_REPLY_CONNECT, 5000);
+	assert_string_equal(sl_route_away(&w.route)->word, "unreachable");
+	make(&w, 1, 1);
+	call(&w, SL_REPLY_ANSWERED, 5000);
+	for (int i = 0; i < 4; i++) {
+		call(&w, SL_REPLY_CONNECT, 5999);
+		assert_null(sl_route_away(&w.route));
+	}
+	call(&w, SL_REPLY_CONNECT, 5999); /* the fifth in a row */
+	assert_string_equal(sl_route_away(&w.route)->word, "unreachable");
+	make(&w, 1, 1);
+	call(&w, SL_REPLY_UNAUTHORIZED, 5000); /* that is an answer too */
+	call(&w, SL_REPLY_CONNECT, 6000);
+	assert_string_equal(w.replicas[0].circuit.word, "unreachable");
 }
 
 static void test_route_throttle(void **state)
@@ -531,11 +562,11 @@ static void test_status_is_json(void **state)
 	sl_buf_release(&text);
 }
 
-/* Every sample has its HELP and TYPE, every class and state its sample, and a histogram adds up. */
+/* Every family is one block, every class and state has its sample, and a histogram adds up. */
 static void test_metrics(void **state)
 {
 	static const char *const lines[] = {
-		"sluice_endpoint_calls_total{endpoint=\"j\"} 3\n",
+		"sluice_endpoint_calls_total{endpoint=\"j\"} 3\nsluice_endpoint_calls_total{endpoint=\"k\"} 4\n",
 		"sluice_endpoint_errors_total{endpoint=\"j\",class=\"certificate\"} 0\n",
 		"sluice_endpoint_state{endpoint=\"j\",state=\"idle\"} 1\n",
 		"sluice_endpoint_state{endpoint=\"j\",state=\"quota\"} 0\n",
@@ -545,31 +576,21 @@ static void test_metrics(void **state)
 		"sluice_endpoint_latency_seconds_sum{endpoint=\"j\"} 701.050\n",
 		"sluice_endpoint_latency_seconds_count{endpoint=\"j\"} 3\n",
 	};
-	const struct sl_endpoint_now now = { .name = "j", .state = "idle", .why = "" };
-	struct sl_endpoint_stats stats = { .calls = 3 };
-	struct sl_buf help = { 0 }, text = { 0 };
+	struct sl_endpoint_reading all[2] = { { .stats.calls = 3, .now = { .name = "j", .state = "idle", .why = "" } },
+					      { .stats.calls = 4, .now = { .name = "k", .state = "ok", .why = "" } } };
+	struct sl_buf text = { 0 };
+	struct sl_error e = { 0 };
 
 	(void)state;
-	sl_endpoint_stats_latency(&stats, 50);
-	sl_endpoint_stats_latency(&stats, 1000);
-	sl_endpoint_stats_latency(&stats, 700000);
-	sl_endpoint_metrics_help(&help);
-	sl_endpoint_stats_metrics(&stats, &now, &text);
+	sl_endpoint_stats_latency(&all[0].stats, 50);
+	sl_endpoint_stats_latency(&all[0].stats, 1000);
+	sl_endpoint_stats_latency(&all[0].stats, 700000);
+	sl_endpoint_stats_metrics(all, 2, &text);
 	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++)
 		if (!strstr(sl_buf_text(&text), lines[i]))
 			fail_msg("no line %sin\n%s", lines[i], sl_buf_text(&text));
-	for (const char *at = sl_buf_text(&text); *at; at = strchr(at, '\n') + 1) {
-		char type[128];
-		size_t size = strcspn(at, "{");
-
-		for (const char *const *end = (const char *const[]){ "_bucket", "_sum", "_count", NULL }; *end; end++)
-			if (size > strlen(*end) && memcmp(at + size - strlen(*end), *end, strlen(*end)) == 0)
-				size -= strlen(*end);
-		snprintf(type, sizeof type, "# TYPE %.*s ", (int)size, at);
-		if (!strstr(sl_buf_text(&help), type))
-			fail_msg("no '%s'", type);
-	}
-	sl_buf_release(&help);
+	if (!sl_exposition_check(sl_buf_text(&text), &e))
+		fail_msg("%s in\n%s", e.text, sl_buf_text(&text));
 	sl_buf_release(&text);
 }
 
@@ -587,6 +608,7 @@ int main(void)
 		cmocka_unit_test(test_route_spreads),
 		cmocka_unit_test(test_route_leaves_what_fails),
 		cmocka_unit_test(test_route_blames_the_right_one),
+		cmocka_unit_test(test_route_refused),
 		cmocka_unit_test(test_route_throttle),
 		cmocka_unit_test(test_status_is_json),
 		cmocka_unit_test(test_metrics),

@@ -26,7 +26,7 @@ struct call {
 	double tokens; /* taken from the limits for it */
 	struct sl_path path;
 	struct sl_http_attempt *attempt; /* under way */
-	uint32_t failures, server_errors, attempts, unknown;
+	uint32_t failures, server_errors, refusals, attempts, unknown;
 	int status;
 	struct sl_buf body;
 	char why[320];
@@ -292,10 +292,14 @@ static void again(struct endpoint *p, struct call *c, enum sl_reply_class class,
 		  const char *why, int64_t now_ms)
 {
 	bool away = sl_route_away(&p->route) != NULL;
+	bool refused = class == SL_REPLY_CONNECT, elsewhere = false;
 	bool counts = false, perhaps_done = false;
 
 	switch (class) {
-	case SL_REPLY_CONNECT:
+	case SL_REPLY_CONNECT: /* nothing was sent: to try again costs nothing and asks nobody twice */
+		c->refusals++;
+		elsewhere = !away && p->route.replicas[c->path.replica].circuit.word;
+		break;
 	case SL_REPLY_TIMEOUT:
 	case SL_REPLY_BROKEN:
 	case SL_REPLY_SERVER:
@@ -317,6 +321,11 @@ static void again(struct endpoint *p, struct call *c, enum sl_reply_class class,
 		settle_away(p, c, "stopped", why);
 		return;
 	}
+	/* Others are answered, but this one does not get through. */
+	if (refused && c->out->or_not && !elsewhere && c->refusals > p->def->retries) {
+		settle_away(p, c, sl_reply_word(class), why);
+		return;
+	}
 	if (!c->out->plain && c->unknown > p->def->retries) { /* all that was reserved may have been spent */
 		settle_away(p, c, "asked again when it is paid for anew", why);
 		return;
@@ -325,10 +334,20 @@ static void again(struct endpoint *p, struct call *c, enum sl_reply_class class,
 	/* Who has tried for all goes to the end, so that one bad question does not keep the door shut. */
 	if (c->path.replica_probe || c->path.key_probe)
 		c->turn = ++p->turns;
-	if (counts && !away)
-		to_delayed(p, c, now_ms + sl_retry_delay_ms(h, c->failures, chance(p)));
+	/* A refusal waits also while the endpoint is away, for less than the circuit: where some connections are
+	 * answered and others refused it closes again and again. */
+	if ((refused && !elsewhere) || (counts && !away))
+		to_delayed(p, c, now_ms + sl_retry_delay_ms(h, refused ? c->refusals : c->failures, chance(p)));
 	else
 		to_ready(p, c);
+}
+
+/* Whether a 404 to this call is one for others too. Not where it asks for another model, a file or a batch. */
+static bool is_of_endpoint(const struct endpoint *p, const struct call *c)
+{
+	const char *model = c->out->model && c->out->model[0] ? c->out->model : NULL;
+
+	return !c->out->plain && (!model || (p->def->model && strcmp(model, p->def->model) == 0));
 }
 
 static void ended(struct sl_http_member *m, struct sl_http_attempt *a, int64_t now_ms)
@@ -338,13 +357,14 @@ static void ended(struct sl_http_member *m, struct sl_http_attempt *a, int64_t n
 	const struct sl_reply reply = { .code = a->code,
 					.status = a->status,
 					.error = a->error,
+					.unsent = a->sends == 0,
 					.too_large = a->too_large,
 					.headers = a->headers,
 					.body = sl_buf_bytes(&a->body) };
 	enum sl_reply_class class = sl_reply_classify(&reply);
 	char why[256] = "";
 
-	if (class == SL_REPLY_NOT_FOUND && c->out->plain) /* a file, a batch: that says nothing of the endpoint */
+	if (class == SL_REPLY_NOT_FOUND && !is_of_endpoint(p, c))
 		class = SL_REPLY_REFUSED;
 	list_take(&p->under_way, c);
 	c->attempt = NULL;
@@ -503,14 +523,13 @@ static void describe(struct sl_endpoint *e, struct sl_buf *json)
 	sl_http_loop_unlock(p->loop);
 }
 
-static void metrics(struct sl_endpoint *e, struct sl_buf *text)
+static void read_out(struct sl_endpoint *e, struct sl_endpoint_reading *to)
 {
 	struct endpoint *p = (struct endpoint *)e;
-	struct sl_endpoint_now now;
 
 	sl_http_loop_lock(p->loop);
-	now = now_of(p);
-	sl_endpoint_stats_metrics(&p->stats, &now, text);
+	*to = (struct sl_endpoint_reading){ .stats = p->stats, .now = now_of(p) };
+	to->now.why = ""; /* it changes when the lock is gone */
 	sl_http_loop_unlock(p->loop);
 }
 
@@ -537,7 +556,7 @@ static void free_endpoint(struct sl_endpoint *e)
 
 static const struct sl_http_member_ops member_ops = { .turn = turn, .ended = ended, .leave = leave, .settle = settle };
 static const struct sl_endpoint_ops endpoint_ops = {
-	.send = send_call, .drain = drain, .describe = describe, .metrics = metrics, .free = free_endpoint
+	.send = send_call, .drain = drain, .describe = describe, .read = read_out, .free = free_endpoint
 };
 
 struct sl_endpoint *sl_http_endpoint_new(struct sl_http_loop *loop, const struct sl_endpoint_def *d)

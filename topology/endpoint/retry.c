@@ -86,7 +86,7 @@ static enum sl_reply_class of_code(const struct sl_reply *r)
 	case CURLE_SSL_CONNECT_ERROR:
 		return SL_REPLY_CONNECT;
 	case CURLE_OPERATION_TIMEDOUT:
-		return SL_REPLY_TIMEOUT;
+		return r->unsent ? SL_REPLY_CONNECT : SL_REPLY_TIMEOUT;
 	case CURLE_PEER_FAILED_VERIFICATION:
 	case CURLE_SSL_CACERT_BADFILE:
 	case CURLE_SSL_CERTPROBLEM:
@@ -94,7 +94,7 @@ static enum sl_reply_class of_code(const struct sl_reply *r)
 	case CURLE_SSL_INVALIDCERTSTATUS:
 		return SL_REPLY_CERTIFICATE;
 	default:
-		return SL_REPLY_BROKEN;
+		return r->unsent ? SL_REPLY_CONNECT : SL_REPLY_BROKEN;
 	}
 }
 

@@ -12,8 +12,8 @@
 /* The classes of `sluice_endpoint_errors_total`, in its order; the first is none. */
 enum sl_reply_class {
 	SL_REPLY_ANSWERED,     /* 2xx */
-	SL_REPLY_CONNECT,      /* no connection: refused, unknown host */
-	SL_REPLY_TIMEOUT,      /* of the connecting or of the whole */
+	SL_REPLY_CONNECT,      /* no connection: refused, unknown host, none in time. Nothing was sent */
+	SL_REPLY_TIMEOUT,      /* of the answer */
 	SL_REPLY_BROKEN,       /* a connection that ended without a whole answer */
 	SL_REPLY_CERTIFICATE,  /* theirs is not good, or ours cannot be read */
 	SL_REPLY_THROTTLED,    /* 429 */
@@ -32,6 +32,7 @@ struct sl_reply {
 	int code; /* a CURLcode; 0: there is a whole answer */
 	long status;
 	const char *error; /* curl's words for the code, or "" */
+	bool unsent;       /* there was no connection to send it by */
 	bool too_large;
 	struct sl_reply_headers headers;
 	struct sl_bytes body;

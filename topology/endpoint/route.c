@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#define ALIVE_MS 1000 /* so long an answer says that somebody is there */
+
 /* How long the server wants the key left alone. */
 static int64_t server_wait_ms(const struct sl_lane *l, double tokens, int64_t now_ms)
 {
@@ -87,6 +89,17 @@ static void throttled(struct sl_lane *key, const struct sl_reply_headers *h, int
 		key->paused_until_ms = until;
 }
 
+static void lives(struct sl_lane *replica, int64_t now_ms)
+{
+	sl_circuit_good(&replica->circuit);
+	replica->answered_at_ms = now_ms;
+}
+
+static bool is_silent(const struct sl_lane *replica, int64_t now_ms)
+{
+	return replica->answered_at_ms == 0 || now_ms - replica->answered_at_ms >= ALIVE_MS;
+}
+
 void sl_route_ended(struct sl_route *r, const struct sl_path *path, enum sl_reply_class c,
 		    const struct sl_reply_headers *h, const char *why, int64_t sent_at_ms, int64_t now_ms,
 		    double random)
@@ -109,6 +122,7 @@ void sl_route_ended(struct sl_route *r, const struct sl_path *path, enum sl_repl
 	case SL_REPLY_SERVER:
 	case SL_REPLY_NOT_FOUND:
 		at_once |= c == SL_REPLY_SERVER && h->retry_after_ms > SL_RETRY_AFTER_MAX_MS;
+		at_once |= c == SL_REPLY_CONNECT && is_silent(replica, now_ms);
 		sl_circuit_bad(&replica->circuit, path->replica_probe, word, at_once, why, now_ms, random);
 		if (c == SL_REPLY_NOT_FOUND)
 			sl_circuit_good(&key->circuit);
@@ -117,7 +131,7 @@ void sl_route_ended(struct sl_route *r, const struct sl_path *path, enum sl_repl
 		return;
 	case SL_REPLY_UNAUTHORIZED:
 	case SL_REPLY_QUOTA:
-		sl_circuit_good(&replica->circuit);
+		lives(replica, now_ms);
 		sl_circuit_bad(&key->circuit, path->key_probe, word, at_once, why, now_ms, random);
 		return;
 	case SL_REPLY_THROTTLED:
@@ -132,7 +146,7 @@ void sl_route_ended(struct sl_route *r, const struct sl_path *path, enum sl_repl
 			key->throttles = 0;
 		break;
 	}
-	sl_circuit_good(&replica->circuit);
+	lives(replica, now_ms);
 	sl_circuit_good(&key->circuit);
 }
 

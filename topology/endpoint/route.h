@@ -2,9 +2,11 @@
  *
  * Each replica and each key is a lane with a circuit (circuit.h). What an answer says is charged to the one it
  * is about: no connection, 5xx, 404 and certificates to the replica, 401, 403, 429 and quotas to the key; any answer
- * at all shows that the replica lives. A lane that is closed for now is left for the others, and when its pause is over
- * the next call goes that way, to see. Of those that are open to all the one with the fewest calls under way is taken.
- * The endpoint is away when all replicas or all keys have open circuits. Pure. */
+ * at all shows that the replica lives. One that cannot be reached and has answered nobody for a second is away at once:
+ * more tries would say the same; one that others talk to may only be short of connections, and has five. A lane that is
+ * closed for now is left for the others, and when its pause is over the next call goes that way, to see. Of those that
+ * are open to all the one with the fewest calls under way is taken. The endpoint is away when all replicas or all keys
+ * have open circuits. Pure. */
 #ifndef SL_ENDPOINT_ROUTE_H
 #define SL_ENDPOINT_ROUTE_H
 
@@ -15,6 +17,7 @@
 struct sl_lane {
 	struct sl_circuit circuit;
 	int64_t under_way;
+	int64_t answered_at_ms; /* replicas: when it last did, 0: never */
 	/* Keys only. */
 	int64_t paused_until_ms, throttled_at_ms;
 	uint32_t throttles; /* round trips with a 429, in a row */

@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <jansson.h>
+#include <stddef.h>
 #include <stdlib.h>
 
 static const int64_t bounds_ms[SL_LATENCIES] = { 50,   100,   250,   500,   1000,   2500,
@@ -50,70 +51,112 @@ void sl_endpoint_stats_json(const struct sl_endpoint_stats *s, const struct sl_e
 	json_decref(o);
 }
 
-static void line(struct sl_buf *text, const char *metric, const char *endpoint, int64_t value)
+/* -- Prometheus ------------------------------------------------------------------------------ */
+
+/* Names of endpoints are letters, digits, '_' and '-': nothing to escape. */
+
+static void head(struct sl_buf *text, const char *name, const char *kind, const char *help)
 {
-	sl_buf_print(text, "sluice_endpoint_%s{endpoint=\"%s\"} %" PRId64 "\n", metric, endpoint, value);
+	sl_buf_print(text, "# HELP sluice_endpoint_%s %s\n# TYPE sluice_endpoint_%s %s\n", name, help, name, kind);
 }
 
-void sl_endpoint_stats_metrics(const struct sl_endpoint_stats *s, const struct sl_endpoint_now *now,
-			       struct sl_buf *text)
-{
-	const char *name = now->name; /* letters, digits, '_' and '-': nothing to escape */
-	int64_t sum = 0;
-
-	line(text, "calls_total", name, s->calls);
-	line(text, "settled_total", name, s->settled);
-	line(text, "attempts_total", name, s->attempts);
-	line(text, "retries_total", name, s->retries);
-	line(text, "unknown_total", name, s->unknown);
-	line(text, "halvings_total", name, s->halvings);
-	line(text, "sent_bytes_total", name, s->bytes_sent);
-	line(text, "received_bytes_total", name, s->bytes_received);
-	for (int c = SL_REPLY_ANSWERED + 1; c < SL_REPLY_CLASSES; c++)
-		sl_buf_print(text, "sluice_endpoint_errors_total{endpoint=\"%s\",class=\"%s\"} %" PRId64 "\n", name,
-			     sl_reply_class_name((enum sl_reply_class)c), s->classes[c]);
-	for (const char *const *state = states; *state; state++)
-		sl_buf_print(text, "sluice_endpoint_state{endpoint=\"%s\",state=\"%s\"} %d\n", name, *state,
-			     strcmp(*state, now->state) == 0);
-	line(text, "waiting_calls", name, now->waiting);
-	line(text, "in_flight_calls", name, now->in_flight);
-	line(text, "limit_calls", name, now->limit);
-	for (size_t i = 0; i < SL_LATENCIES; i++) {
-		sum += s->latencies[i];
-		sl_buf_print(text, "sluice_endpoint_latency_seconds_bucket{endpoint=\"%s\",le=\"%g\"} %" PRId64 "\n",
-			     name, (double)bounds_ms[i] / 1e3, sum);
-	}
-	sum += s->latencies[SL_LATENCIES];
-	sl_buf_print(text, "sluice_endpoint_latency_seconds_bucket{endpoint=\"%s\",le=\"+Inf\"} %" PRId64 "\n", name,
-		     sum);
-	sl_buf_print(text, "sluice_endpoint_latency_seconds_sum{endpoint=\"%s\"} %.3f\n", name,
-		     (double)s->latency_ms / 1e3);
-	line(text, "latency_seconds_count", name, sum);
-}
-
-void sl_endpoint_metrics_help(struct sl_buf *text)
+static void numbers(const struct sl_endpoint_reading *all, size_t count, struct sl_buf *text)
 {
 	static const struct {
 		const char *name, *kind, *help;
-	} all[] = {
-		{ "calls_total", "counter", "Calls handed to an endpoint." },
-		{ "settled_total", "counter", "Calls given back, answered or not." },
-		{ "attempts_total", "counter", "Requests sent." },
-		{ "retries_total", "counter", "Times that a call was put back to be sent again." },
+		size_t offset;
+	} families[] = {
+		{ "calls_total", "counter", "Calls handed to an endpoint.",
+		  offsetof(struct sl_endpoint_reading, stats.calls) },
+		{ "settled_total", "counter", "Calls given back, answered or not.",
+		  offsetof(struct sl_endpoint_reading, stats.settled) },
+		{ "attempts_total", "counter", "Requests sent.", offsetof(struct sl_endpoint_reading, stats.attempts) },
+		{ "retries_total", "counter", "Times that a call was put back to be sent again.",
+		  offsetof(struct sl_endpoint_reading, stats.retries) },
 		{ "unknown_total", "counter",
-		  "Requests that were sent whole and got no whole answer: they may have been paid." },
-		{ "halvings_total", "counter", "Times that the calls in flight were halved after a 429." },
-		{ "sent_bytes_total", "counter", "Bytes of the bodies of requests." },
-		{ "received_bytes_total", "counter", "Bytes of the bodies of answers." },
-		{ "errors_total", "counter", "Requests that were not answered with 2xx, by class." },
-		{ "state", "gauge", "1 at the state an endpoint is in." },
-		{ "waiting_calls", "gauge", "Calls that wait for their turn." },
-		{ "in_flight_calls", "gauge", "Calls under way." },
-		{ "limit_calls", "gauge", "Most calls under way at once, at the moment." },
-		{ "latency_seconds", "histogram", "Time of requests that were answered with 2xx." },
+		  "Requests that were sent whole and got no whole answer: they may have been paid.",
+		  offsetof(struct sl_endpoint_reading, stats.unknown) },
+		{ "halvings_total", "counter", "Times that the calls in flight were halved after a 429.",
+		  offsetof(struct sl_endpoint_reading, stats.halvings) },
+		{ "sent_bytes_total", "counter", "Bytes of the bodies of requests.",
+		  offsetof(struct sl_endpoint_reading, stats.bytes_sent) },
+		{ "received_bytes_total", "counter", "Bytes of the bodies of answers.",
+		  offsetof(struct sl_endpoint_reading, stats.bytes_received) },
+		{ "waiting_calls", "gauge", "Calls that wait for their turn.",
+		  offsetof(struct sl_endpoint_reading, now.waiting) },
+		{ "in_flight_calls", "gauge", "Calls under way.", offsetof(struct sl_endpoint_reading, now.in_flight) },
+		{ "limit_calls", "gauge", "Most calls under way at once, at the moment.",
+		  offsetof(struct sl_endpoint_reading, now.limit) },
 	};
 
-	for (size_t i = 0; i < sizeof all / sizeof *all; i++)
-		sl_buf_print(text, "# HELP sluice_endpoint_%s %s\n# TYPE sluice_endpoint_%s %s\n", all[i].name,
-			     all[i].help, all[i].name, all[i].kind);
+	for (size_t k = 0; k < sizeof families / sizeof *families; k++) {
+		head(text, families[k].name, families[k].kind, families[k].help);
+		for (size_t i = 0; i < count; i++) {
+			int64_t n;
+
+			memcpy(&n, (const char *)&all[i] + families[k].offset, sizeof n);
+			sl_buf_print(text, "sluice_endpoint_%s{endpoint=\"%s\"} %" PRId64 "\n", families[k].name,
+				     all[i].now.name, n);
+		}
+	}
+}
+
+static void errors(const struct sl_endpoint_reading *all, size_t count, struct sl_buf *text)
+{
+	head(text, "errors_total", "counter", "Requests that were not answered with 2xx, by class.");
+	for (size_t i = 0; i < count; i++)
+		for (int c = SL_REPLY_ANSWERED + 1; c < SL_REPLY_CLASSES; c++)
+			sl_buf_print(text, "sluice_endpoint_errors_total{endpoint=\"%s\",class=\"%s\"} %" PRId64 "\n",
+				     all[i].now.name, sl_reply_class_name((enum sl_reply_class)c),
+				     all[i].stats.classes[c]);
+}
+
+static void states_of(const struct sl_endpoint_reading *all, size_t count, struct sl_buf *text)
+{
+	head(text, "state", "gauge", "1 at the state an endpoint is in.");
+	for (size_t i = 0; i < count; i++)
+		for (const char *const *state = states; *state; state++)
+			sl_buf_print(text, "sluice_endpoint_state{endpoint=\"%s\",state=\"%s\"} %d\n", all[i].now.name,
+				     *state, strcmp(*state, all[i].now.state) == 0);
+}
+
+static void latency(const struct sl_endpoint_reading *r, struct sl_buf *text)
+{
+	const char *name = r->now.name;
+	int64_t sum = 0;
+
+	for (size_t i = 0; i < SL_LATENCIES; i++) {
+		sum += r->stats.latencies[i];
+		sl_buf_print(text, "sluice_endpoint_latency_seconds_bucket{endpoint=\"%s\",le=\"%g\"} %" PRId64 "\n",
+			     name, (double)bounds_ms[i] / 1e3, sum);
+	}
+	sum += r->stats.latencies[SL_LATENCIES];
+	sl_buf_print(text,
+		     "sluice_endpoint_latency_seconds_bucket{endpoint=\"%s\",le=\"+Inf\"} %" PRId64 "\n"
+		     "sluice_endpoint_latency_seconds_sum{endpoint=\"%s\"} %.3f\n"
+		     "sluice_endpoint_latency_seconds_count{endpoint=\"%s\"} %" PRId64 "\n",
+		     name, sum, name, (double)r->stats.latency_ms / 1e3, name, sum);
+}
+
+void sl_endpoint_stats_metrics(const struct sl_endpoint_reading *all, size_t count, struct sl_buf *text)
+{
+	numbers(all, count, text);
+	errors(all, count, text);
+	states_of(all, count, text);
+	head(text, "latency_seconds", "histogram", "Time of requests that were answered with 2xx.");
+	for (size_t i = 0; i < count; i++)
+		latency(&all[i], text);
+}
+
+void sl_endpoint_metrics(struct sl_endpoint *const *endpoints, size_t count, struct sl_buf *text)
+{
+	struct sl_endpoint_reading *all = sl_calloc(count, sizeof *all);
+	size_t n = 0;
+
+	for (size_t i = 0; i < count; i++)
+		if (endpoints[i] && endpoints[i]->ops->read)
+			endpoints[i]->ops->read(endpoints[i], &all[n++]);
+	if (n)
+		sl_endpoint_stats_metrics(all, n, text);
+	free(all);
 }

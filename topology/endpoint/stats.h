@@ -24,7 +24,12 @@ struct sl_endpoint_now {
 };
 /* Members of an object, without braces. */
 void sl_endpoint_stats_json(const struct sl_endpoint_stats *s, const struct sl_endpoint_now *now, struct sl_buf *json);
-void sl_endpoint_stats_metrics(const struct sl_endpoint_stats *s, const struct sl_endpoint_now *now,
-			       struct sl_buf *text);
+
+struct sl_endpoint_reading {
+	struct sl_endpoint_stats stats;
+	struct sl_endpoint_now now; /* its why is "" */
+};
+/* One family after the other, each with all endpoints. */
+void sl_endpoint_stats_metrics(const struct sl_endpoint_reading *all, size_t count, struct sl_buf *text);
 
 #endif
