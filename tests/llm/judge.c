@@ -99,18 +99,23 @@ static void learn_pair(struct table *t, const struct sl_pair *p, struct sl_arena
 	*table_at(t, worse.tail) = 2;
 }
 
-/* {"better": "16 hex digits", "worse": ...}, as sluice-sample writes its truth. */
-static bool learn_hashes(struct table *t, struct sl_bytes line)
+/* {"sample_id": ..., "kind": ..., "better": "16 hex digits", "worse": ...}, as sluice-sample writes its truth; nothing
+ * is better or worse in a record that it broke. False: the line is none of these. */
+static bool learn_hashes(struct server *s, struct sl_bytes line)
 {
 	json_t *object = json_loadb(line.data, line.size, 0, NULL);
 	const char *better = json_string_value(json_object_get(object, "better"));
 	const char *worse = json_string_value(json_object_get(object, "worse"));
+	const char *kind = json_string_value(json_object_get(object, "kind"));
 	bool is = better && worse && strlen(better) == 16 && strlen(worse) == 16;
+	bool broken = !better && !worse && kind && strcmp(kind, "broken") == 0 && json_object_get(object, "sample_id");
 
 	if (is)
-		*table_at(t, both(strtoull(better, NULL, 16), strtoull(worse, NULL, 16))) = 1;
+		*table_at(&s->truth, both(strtoull(better, NULL, 16), strtoull(worse, NULL, 16))) = 1;
+	s->truths += is;
+	s->truths_broken += broken;
 	json_decref(object);
-	return is;
+	return is || broken;
 }
 
 bool truth_load(struct server *s, const char *path, struct sl_error *e)
@@ -123,13 +128,14 @@ bool truth_load(struct server *s, const char *path, struct sl_error *e)
 	struct sl_line line;
 
 	while (lines && (result = sl_lines_next(lines, &line, e)) == SL_LINES_LINE) {
-		if (learn_hashes(&s->truth, line.text))
+		if (learn_hashes(s, line.text))
 			continue;
 		if (!sl_jsonl_parse(line.text, &keys, &a, &parsed, e)) {
 			sl_error_in(e, "%s:%lld", path, (long long)line.number);
 			result = SL_LINES_ERROR;
 			break;
 		}
+		s->truths += (int64_t)parsed.pair_count;
 		for (size_t i = 0; i < parsed.pair_count; i++)
 			learn_pair(&s->truth, &parsed.pairs[i], &a);
 		sl_arena_clear(&a);

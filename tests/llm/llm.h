@@ -141,6 +141,7 @@ struct server {
 	struct settings set;
 	struct counts counts;
 	struct table truth;
+	int64_t truths, truths_broken; /* pairs it has; lines of records that have no better answer */
 	struct batches *batches;
 	FILE *log;
 	double price;                      /* 1; in a batch 0.5 */

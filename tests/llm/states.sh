@@ -16,7 +16,7 @@ name=states.sh
 . tests/llm/common.sh
 
 begin "$@"
-topology=$dir/llm.yaml
+wellformed=$build/tests/llm/sluice-wellformed topology=$dir/llm.yaml
 write_topology "$topology" ', in_flight: 8, timeout: 5s, connect_timeout: 1s, retries: 3, budget: 10'
 lot=0 came=0
 
@@ -30,10 +30,13 @@ in_state() { [[ $(state) == "$1" ]]; }
 described() { status "$dir/data" "sum(p['out'] for s in d['steps'] for p in s['ports'] if p['port'] == 'described')"; }
 all_described() { [[ $(described) == "$came" ]]; }
 code() { status "$dir/data" "sum(p['codes'].get('$1', 0) for s in d['steps'] for p in s['ports'])"; }
-metric() { # NAME-WITH-LABELS: its value
+metrics() {
 	local at
 	at=$(sed -n 's/.*metrics at port \([0-9]*\).*/\1/p' "$dir/run.log" | tail -n 1)
-	curl -sS "http://127.0.0.1:$at/metrics" | awk -v name="$1" '$1 == name { print $2 }'
+	curl -sS "http://127.0.0.1:$at/metrics"
+}
+metric() { # NAME-WITH-LABELS: its value
+	metrics | awk -v name="$1" '$1 == name { print $2 }'
 }
 
 # away WORD BREAK MEND: while it is broken nothing is answered and nothing kept; then all is.
@@ -52,6 +55,7 @@ away() {
 	within 20 in_state ok || die "after $2 the state is '$(state)'"
 	kept=$(($(calls_of "$dir/data" answers) - kept)) # pairs of one prompt share a question
 	[[ $kept -ge 1 && $kept -le 10 ]] || die "after $2 $kept more answers are kept for 10 more pairs"
+	metrics | "$wellformed" || die "the metrics are not well formed after $2"
 	said="$said $1"
 }
 
@@ -85,10 +89,18 @@ gone() { server_stop; }
 back() { server --port "$port"; }
 
 said=''
-server
+# A truth with broken records in it: they are counted, and no reason to stop.
+"$sample" --pairs 2000 --seed 3 -o "$dir/truth" >/dev/null
+server --truth "$dir/truth/truth.jsonl"
+[[ $(stat_of truths_broken) -ge 1 ]] || die "no broken record in the truth of sluice-sample"
+[[ $(($(stat_of truths) + $(stat_of truths_broken))) == $(wc -l <"$dir/truth/truth.jsonl") ]] || die "not all of the truth is known"
+sed -i '/^  judge:/a\  other: { url: "${JUDGE_URL}", key: "${JUDGE_KEY}", model: n, budget: 5 }' "$topology"
+sed -i 's/^prices: {/& n: { prompt: 1, completion: 2 },/' "$topology"
 more
 run "$dir/data"
 within 30 all_described || die "nothing works even with a server that is well"
+metrics | "$wellformed" || die "the metrics are not well formed"
+[[ $(metric 'sluice_endpoint_calls_total{endpoint="other"}') == 0 ]] || die "no metrics of the second endpoint"
 
 for case in 'unauthorized wrong_key right_key' 'not_found wrong_model right_model' 'unreachable gone back' \
 	'failing all_500 no_faults' 'failing all_503 no_faults' 'throttled all_429 no_faults' 'quota no_quota no_faults'; do

@@ -25,6 +25,8 @@ void stats(const struct server *s, struct sl_buf *to)
 	add(to, "completion_tokens", c->completion);
 	sl_buf_print(to, ",\"dollars\":");
 	sl_json_number(to, c->dollars);
+	add(to, "truths", s->truths);
+	add(to, "truths_broken", s->truths_broken);
 	add(to, "right", c->right);
 	add(to, "wrong", c->wrong);
 	add(to, "biased", c->biased);
