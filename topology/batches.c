@@ -42,18 +42,12 @@ static void batch_free(struct batch *batch)
 struct sl_batches *sl_batches_new(struct sl_calls *c, struct sl_error *e)
 {
 	struct sl_batches *b = sl_calloc(1, sizeof *b);
-	struct sl_writes w = { 0 };
-	bool done;
 
 	b->calls = c;
 	sl_parking_init(&b->parking, sl_buf_bytes(&c->memo), c->ledger.names, c->setup.payer_count);
-	done = sl_parking_load(&b->parking, c->setup.store, &c->ledger, loaded, b, &w, e);
-	if (done && w.count) {
-		sl_ledger_write(&c->ledger, sl_buf_bytes(&c->memo), &w);
-		done = c->setup.keep(c->setup.arg, &w, e);
-	}
-	sl_writes_release(&w);
-	if (done)
+	for (size_t i = 0; i < c->setup.payer_count; i++)
+		b->parking.callable[i] = c->payers[i].endpoint != NULL;
+	if (sl_parking_load(&b->parking, c->setup.store, &c->ledger, loaded, b, e))
 		return b;
 	sl_batches_free(b);
 	return NULL;
@@ -322,19 +316,43 @@ static void show(struct sl_batches *b)
 	sl_unlock(&b->calls->lock);
 }
 
+/* Questions of endpoints that are not asked any more. */
+static bool drop_orphans(struct sl_batches *b, bool *settled, struct sl_error *e)
+{
+	struct sl_calls *c = b->calls;
+	struct sl_writes w = { 0 };
+	struct sl_ledger_mark mark;
+	bool done;
+
+	if (b->parking.orphans == 0)
+		return true;
+	sl_ledger_mark(&c->ledger, &mark);
+	done = sl_parking_drop(&b->parking, c->setup.store, &c->ledger, &w, e);
+	if (done) {
+		sl_ledger_write(&c->ledger, sl_buf_bytes(&c->memo), &w);
+		done = c->setup.keep(c->setup.arg, &w, e);
+	}
+	sl_ledger_unmark(&c->ledger, &mark, !done);
+	sl_writes_release(&w);
+	if (done)
+		sl_parking_dropped(&b->parking);
+	*settled = true;
+	return done;
+}
+
 bool sl_batches_step(struct sl_batches *b, bool at_once, int64_t *next_ms, bool *settled, struct sl_error *e)
 {
 	int64_t now_ms = sl_calls_now_ms(b->calls);
 
 	*next_ms = INT64_MAX;
 	*settled = false;
-	if (!b->first && b->parking.count == 0) {
+	if (!b->first && b->parking.count == 0 && b->parking.orphans == 0) {
 		if (b->calls->shown_batches)
 			show(b);
 		return true;
 	}
 	sl_calls_new_day(b->calls);
-	if (!forget_heard(b, e))
+	if (!drop_orphans(b, settled, e) || !forget_heard(b, e))
 		return false;
 	for (struct sl_parking_lane *lane = b->parking.lanes; lane; lane = lane->next)
 		while (due(b, lane, at_once, now_ms, next_ms))

@@ -34,6 +34,7 @@ struct changes {
 	struct sl_calls_stats stats;
 };
 
+/* No other change of the stats comes between. */
 static void begin(struct changes *x, struct sl_batches *b)
 {
 	*x = (struct changes){ .b = b, .stats = b->calls->stats };
@@ -50,14 +51,39 @@ static struct change *add(struct changes *x, struct sl_parked *q)
 	return &x->at[x->count++];
 }
 
+static bool in_use(void *calls, const struct sl_id *key)
+{
+	const struct sl_calls *c = calls;
+
+	return sl_questions_find(&c->all, key) < c->all.count;
+}
+
+/* Old answers go for new ones. */
+static bool evict(struct changes *x, int64_t *oldest_ms, struct sl_error *e)
+{
+	struct sl_calls *c = x->b->calls;
+	const struct sl_memo_bounds *bounds = &c->setup.bounds;
+	int64_t now_ms = sl_calls_now_ms(c);
+
+	*oldest_ms = c->oldest_ms;
+	if ((!bounds->bytes_max || c->ledger.counts.bytes <= bounds->bytes_max) &&
+	    (!bounds->age_max_ms || c->oldest_ms >= now_ms - bounds->age_max_ms))
+		return true;
+	return sl_memo_evict(c->setup.store, sl_buf_bytes(&c->memo), bounds, now_ms, in_use, c, &x->rows,
+			     &c->ledger.counts.bytes, &c->ledger.counts.answers, &x->stats.evicted, oldest_ms, e);
+}
+
 static bool end(struct changes *x, bool *settled, struct sl_error *e)
 {
 	struct sl_calls *c = x->b->calls;
 	struct sl_parking *p = &x->b->parking;
-	bool done;
+	int64_t oldest_ms;
+	bool done = evict(x, &oldest_ms, e);
 
-	sl_ledger_write(&c->ledger, sl_buf_bytes(&c->memo), &x->rows);
-	done = c->setup.keep(c->setup.arg, &x->rows, e);
+	if (done) {
+		sl_ledger_write(&c->ledger, sl_buf_bytes(&c->memo), &x->rows);
+		done = c->setup.keep(c->setup.arg, &x->rows, e);
+	}
 	sl_ledger_unmark(&c->ledger, &x->mark, !done);
 	for (size_t i = 0; done && i < x->count; i++) {
 		const struct change *change = &x->at[i];
@@ -72,8 +98,10 @@ static bool end(struct changes *x, bool *settled, struct sl_error *e)
 		}
 		*settled |= change->fate != AGAIN;
 	}
-	if (done)
+	if (done) {
 		c->stats = x->stats;
+		c->oldest_ms = oldest_ms < sl_calls_now_ms(c) ? oldest_ms : sl_calls_now_ms(c);
+	}
 	sl_writes_release(&x->rows);
 	free(x->at);
 	return done;

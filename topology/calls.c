@@ -29,7 +29,7 @@ int64_t sl_calls_now_ms(const struct sl_calls *c)
 void sl_calls_show(struct sl_calls *c)
 {
 	c->stats.counts = c->ledger.counts;
-	c->stats.parked = sl_batches_parking(c->batches)->waiting;
+	c->stats.parked = sl_batches_parking(c->batches)->waiting + sl_batches_parking(c->batches)->orphans;
 	c->stats.batches_open = (int64_t)sl_batches_open(c->batches);
 	c->stats.loose = sl_batches_loose(c->batches);
 	sl_lock(&c->lock);

@@ -17,6 +17,7 @@ void sl_parking_init(struct sl_parking *p, struct sl_bytes prefix, const char *c
 	*p = (struct sl_parking){ .names = names, .payers = payers, .bucket_count = 256 };
 	sl_buf_add_bytes(&p->prefix, prefix);
 	p->buckets = sl_calloc(p->bucket_count, sizeof *p->buckets);
+	p->callable = sl_calloc(payers + 1, sizeof *p->callable);
 }
 
 static void question_free(struct sl_parked *q)
@@ -43,6 +44,7 @@ void sl_parking_release(struct sl_parking *p)
 		free(lane);
 	}
 	free(p->buckets);
+	free(p->callable);
 	sl_buf_release(&p->prefix);
 	*p = (struct sl_parking){ 0 };
 }
@@ -312,14 +314,14 @@ static size_t payer_named(const struct sl_parking *p, const char *name)
 
 	while (i < p->payers && strcmp(p->names[i], name) != 0)
 		i++;
-	return i;
+	return i < p->payers && p->callable[i] ? i : p->payers;
 }
 
 struct loading {
 	struct sl_parking *p;
 	struct sl_ledger *l;
-	struct sl_writes *w;
-	int64_t dropped, unreadable;
+	struct sl_writes *w; /* NULL: reading; else orphans are dropped, and all others are passed over */
+	int64_t unreadable;
 	void (*row)(void *arg, const struct sl_batch_row *b);
 	void *arg;
 };
@@ -345,13 +347,15 @@ static void load_question(struct loading *x, struct sl_bytes key, struct sl_byte
 	q.bytes = (int64_t)sl_get_le64(v + 29);
 	q.status = (int)(int32_t)sl_get_le32(v + 37);
 	payer = payer_named(x->p, text[0]);
-	if (payer == x->p->payers) {
+	if (payer == x->p->payers && x->w) {
 		if (q.batch)
 			sl_purse_settle(&x->l->purses[x->l->count - 1], 0, q.held);
 		sl_parked_delete(x->p, &q.key, x->w);
-		x->dropped++;
-		return;
+	} else if (payer == x->p->payers) {
+		x->p->orphans++;
 	}
+	if (payer == x->p->payers || x->w)
+		return;
 	if (q.state == SL_PARKED_WAITING)
 		sl_ledger_reserve(x->l, payer, q.held);
 	if (text[3][0])
@@ -382,10 +386,10 @@ static void load_batch(struct loading *x, struct sl_bytes key, struct sl_bytes r
 	snprintf(b.file, sizeof b.file, "%s", text[4]);
 	snprintf(b.id, sizeof b.id, "%s", text[5]);
 	payer = payer_named(x->p, text[0]);
-	if (payer == x->p->payers) {
+	if (payer == x->p->payers && x->w)
 		sl_batch_row_delete(x->p, b.number, x->w);
+	if (payer == x->p->payers || x->w)
 		return;
-	}
 	b.lane = sl_parking_lane(x->p, &(struct sl_lane_key){ payer, text[1], text[2] });
 	x->row(x->arg, &b);
 }
@@ -408,21 +412,53 @@ static bool each(struct loading *x, struct sl_store *store, char kind,
 	return e->verdict == SL_OK;
 }
 
+/* There are pairs to bring back, also when nothing is parked and nobody asks any more: the row says so (redrive.h). */
+static bool mark_redrive(struct sl_parking *p, struct sl_store *store, struct sl_writes *w, struct sl_error *e)
+{
+	struct sl_buf key = { 0 }, value = { 0 };
+	const uint8_t zero[8] = { 0 };
+	bool found, done;
+
+	sl_buf_add_bytes(&key, sl_buf_bytes(&p->prefix));
+	sl_buf_add_byte(&key, 'q');
+	done = store->ops->get(store, sl_buf_bytes(&key), &value, &found, e);
+	if (done && !found)
+		sl_writes_put(w, sl_buf_bytes(&key), (struct sl_bytes){ zero, sizeof zero });
+	sl_buf_release(&key);
+	sl_buf_release(&value);
+	return done;
+}
+
+static bool all_rows(struct loading *x, struct sl_store *store, struct sl_error *e)
+{
+	if (!each(x, store, 'p', load_question, e) || !each(x, store, 'b', load_batch, e))
+		return false;
+	if (x->unreadable)
+		return sl_error_set(e, SL_STOP, "%" PRId64 " rows of parked questions cannot be read: %s",
+				    x->unreadable, "the store is damaged, or of a newer release");
+	return true;
+}
+
 bool sl_parking_load(struct sl_parking *p, struct sl_store *store, struct sl_ledger *l,
-		     void (*row)(void *arg, const struct sl_batch_row *b), void *arg, struct sl_writes *w,
+		     void (*row)(void *arg, const struct sl_batch_row *b), void *arg, struct sl_error *e)
+{
+	struct loading x = { .p = p, .l = l, .row = row, .arg = arg };
+
+	return all_rows(&x, store, e);
+}
+
+bool sl_parking_drop(struct sl_parking *p, struct sl_store *store, struct sl_ledger *l, struct sl_writes *w,
 		     struct sl_error *e)
 {
-	struct loading x = { .p = p, .l = l, .w = w, .row = row, .arg = arg };
+	struct loading x = { .p = p, .l = l, .w = w };
 
-	if (!each(&x, store, 'p', load_question, e) || !each(&x, store, 'b', load_batch, e))
-		return false;
-	if (x.unreadable)
-		return sl_error_set(e, SL_STOP, "%" PRId64 " rows of parked questions cannot be read: %s", x.unreadable,
-				    "the store is damaged, or of a newer release");
-	if (x.dropped)
-		sl_log(SL_LOG_WARN, NULL,
-		       "%" PRId64 " questions were parked for endpoints that are not in the topology any more: their "
-		       "pairs come back and are asked about anew",
-		       x.dropped);
-	return true;
+	return all_rows(&x, store, e) && mark_redrive(p, store, w, e);
+}
+
+void sl_parking_dropped(struct sl_parking *p)
+{
+	sl_log(SL_LOG_WARN, NULL,
+	       "%" PRId64 " questions were parked for endpoints that are not asked any more: their pairs come back",
+	       p->orphans);
+	p->orphans = 0;
 }

@@ -9,6 +9,8 @@
  *     'b' number   a batch: state u8, since ms, questions, bytes (i64 each), then texts: endpoint, model, path, our
  *                  name for it, the server's ids of the file and of the batch
  *
+ *     'q'          which pairs have gone back: redrive.h
+ *
  * What is held for parked questions is held in the purses again when the task is opened (unlike calls under way, whose
  * fate nobody knows).
  *
@@ -67,6 +69,8 @@ struct sl_parking {
 	struct sl_buf prefix;
 	const char *const *names; /* of the payers; borrowed */
 	size_t payers;
+	bool *callable;  /* per payer: it is asked here */
+	int64_t orphans; /* rows of questions that nobody asks any more */
 	struct sl_parking_lane *lanes;
 	struct sl_parked **buckets;
 	size_t bucket_count, count; /* a power of two; questions */
@@ -74,15 +78,20 @@ struct sl_parking {
 	size_t heard;
 };
 
+/* callable: all false at first. */
 void sl_parking_init(struct sl_parking *p, struct sl_bytes prefix, const char *const *names, size_t payers);
 void sl_parking_release(struct sl_parking *p);
 
-/* Reads the rows and holds the money in the ledger. Rows of endpoints that the topology has no more are dropped, so
- * that their pairs come back and are asked about anew; what was in a batch is billed. Then *w has writes to keep.
+/* Reads the rows and holds the money in the ledger. Rows of endpoints that the topology has no more, or that are not
+ * asked here any more (callable), are orphans: they are only counted, because whoever looks into a folder, perhaps with
+ * another topology file, changes nothing.
  * row(arg) is called for every batch. */
 bool sl_parking_load(struct sl_parking *p, struct sl_store *store, struct sl_ledger *l,
-		     void (*row)(void *arg, const struct sl_batch_row *b), void *arg, struct sl_writes *w,
+		     void (*row)(void *arg, const struct sl_batch_row *b), void *arg, struct sl_error *e) SL_MUST_CHECK;
+/* Rows without their orphans, so that their pairs come back and are asked about anew; what was in a batch is billed. */
+bool sl_parking_drop(struct sl_parking *p, struct sl_store *store, struct sl_ledger *l, struct sl_writes *w,
 		     struct sl_error *e) SL_MUST_CHECK;
+void sl_parking_dropped(struct sl_parking *p); /* it is kept */
 
 struct sl_parked *sl_parking_find(const struct sl_parking *p, const struct sl_id *key); /* NULL: not parked */
 /* The lane; made when it is new. */

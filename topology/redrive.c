@@ -162,7 +162,7 @@ bool sl_redrive_open(struct sl_unit *u, struct sl_redrive **to, struct sl_error 
 	bool found = false, done;
 
 	*to = NULL;
-	if (port < 0 || !sl_step_asks(step) || u->rt->topology->stream != SL_STREAM_EMBEDDED)
+	if (port < 0 || u->rt->topology->stream != SL_STREAM_EMBEDDED)
 		return true;
 	r = sl_calloc(1, sizeof *r);
 	r->unit = u;

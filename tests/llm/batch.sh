@@ -9,6 +9,7 @@
 #                are made: every pair is judged, or says why not
 #     on         a run that goes on for ever sends what has waited long enough, is stopped by SIGTERM and started again,
 #                with money for a part of the questions at a time
+#     changed    the topology names other judges while pairs wait: they come back and are judged by those
 #     kills      SIGKILL again and again, also while batches are made whose making the server does not confirm: every
 #                question is submitted once all the same, and the money is right to the cent
 set -euo pipefail
@@ -145,6 +146,22 @@ on() {
 	figures on
 }
 
+changed() {
+	anew '"batch_cut": 0, "batch_ms": 100000'
+	run "$dir/data" --until-idle
+	within 20 submitted || die "seed $seed: changed: nothing is submitted"
+	kill -9 "$run_pid"
+	wait "$run_pid" 2>/dev/null || true
+	# Who looks with another topology changes nothing.
+	"$sluice" status -t "$topology" --data "$dir/data" --set annotate.backend=nearest --set annotate.judges= >/dev/null
+	compare changed "c['parked'] > 0 and c['spent'] == 0 and c['reserved'] > 0"
+	run "$dir/data" --until-idle --set annotate.backend=nearest --set annotate.judges=
+	run_ends
+	all_judged changed
+	compare changed "c['parked'] == 0 and c['spent'] > 0 and c['reserved'] == 0"
+	figures changed
+}
+
 killed() {
 	local i code dead=0
 	anew '"batch_cut": 0.3, "batch_ms": 1500'
@@ -171,5 +188,6 @@ killed() {
 plain
 hard
 on
+changed
 killed
 server_stop
