@@ -62,6 +62,8 @@ struct sl_calls *sl_calls_new(const struct sl_calls_setup *setup, struct sl_erro
 	c->setup = *setup;
 	sl_buf_add_bytes(&c->memo, setup->memo);
 	c->payers = sl_calloc(setup->payer_count + 1, sizeof *c->payers);
+	c->out = sl_calloc(setup->payer_count + 1, sizeof *c->out);
+	c->queued_for = sl_calloc(setup->payer_count + 1, sizeof *c->queued_for);
 	sl_ledger_init(&c->ledger, setup->payer_count);
 	for (size_t i = 0; i < setup->payer_count; i++) {
 		c->payers[i] = setup->payers[i];
@@ -104,8 +106,9 @@ void sl_calls_free(struct sl_calls *c)
 		call_free(c->all.at[i]);
 	sl_questions_release(&c->all);
 	sl_batches_free(c->batches);
-	free(c->queue);
 	free(c->payers);
+	free(c->out);
+	free(c->queued_for);
 	free(c->shown_purses);
 	json_decref(c->shown_batches);
 	sl_ledger_release(&c->ledger);
@@ -270,22 +273,21 @@ void sl_question_again(struct sl_question *question)
 
 void sl_calls_enqueue(struct sl_calls *c, struct sl_question *call)
 {
-	if (c->queued == c->queue_capacity) {
-		c->queue_capacity = c->queue_capacity ? 2 * c->queue_capacity : 64;
-		c->queue = sl_realloc(c->queue, c->queue_capacity * sizeof *c->queue);
-	}
-	c->queue[c->queued++] = call;
+	call->before = c->queue_last;
+	call->behind = NULL;
+	*(c->queue_last ? &c->queue_last->behind : &c->queue_first) = call;
+	c->queue_last = call;
+	c->queued++;
+	c->queued_for[call->payer]++;
 	call->state = SL_QUEUED;
 }
 
-void sl_calls_queue_tidy(struct sl_calls *c)
+void sl_calls_dequeue(struct sl_calls *c, struct sl_question *call)
 {
-	size_t kept = 0;
-
-	for (size_t i = 0; i < c->queued; i++)
-		if (c->queue[i]->state == SL_QUEUED)
-			c->queue[kept++] = c->queue[i];
-	c->queued = kept;
+	*(call->before ? &call->before->behind : &c->queue_first) = call->behind;
+	*(call->behind ? &call->behind->before : &c->queue_last) = call->before;
+	c->queued--;
+	c->queued_for[call->payer]--;
 }
 
 static bool may_send(struct sl_calls *c, struct sl_question *call, struct sl_error *e)
@@ -430,13 +432,13 @@ static void sweep(struct sl_calls *c, bool again)
 {
 	size_t kept = 0;
 
-	for (size_t i = 0; i < c->queued; i++)
-		if (c->queue[i]->windows == 0)
-			c->queue[i]->state = SL_NEW;
-	sl_calls_queue_tidy(c);
 	for (size_t i = 0; i < c->all.count; i++) {
 		struct sl_question *call = c->all.at[i];
 
+		if (call->windows == 0 && call->state == SL_QUEUED) {
+			sl_calls_dequeue(c, call);
+			call->state = SL_NEW;
+		}
 		if (call->windows || call->state == SL_FLYING || (again && call->state == SL_SETTLED && call->memoised))
 			c->all.at[kept++] = call;
 		else

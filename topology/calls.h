@@ -11,10 +11,9 @@
  *
  * The steps in brackets are one write for all calls that are ready, those that go out and those that have come. An
  * endpoint is handed no more calls of a task than its in_flight; the others stay queued, and nothing is held for them.
- * An answer goes into the memo in the write
- * that lets go of the money that was held for it, before anybody may use it. What failed (a status other than 200) is
- * used once and never memoised, nor is a reply that is no answer (usage.h): it is used once with its status 200, and
- * counted as malformed.
+ * An answer goes into the memo in the write that lets go of the money that was held for it, before anybody may use it.
+ * What failed (a status other than 200) is used once and never memoised, nor is a reply that is no answer (usage.h): it
+ * is used once with its status 200, and counted as malformed.
  *
  * A call that does not fit the budgets (budget.h) stays queued, and so does what comes behind it; one that was asked
  * with or_not is settled as SL_NO_BUDGET, as soon as the money would not do even if nothing were held for others.
@@ -83,7 +82,7 @@ size_t sl_calls_asked(const struct sl_window *w); /* numbers given out */
 size_t sl_calls_open(const struct sl_window *w);  /* of them not settled */
 
 /* Make what has come durable, and send what is queued, can be paid and has room, in the order of asking, that of
- * `first` (NULL: none) before all others. */
+ * `first` (NULL: none) before all others; nothing when all of `first` is answered, as it may have more to ask. */
 bool sl_calls_admit(struct sl_calls *c, const struct sl_window *first, struct sl_error *e) SL_MUST_CHECK;
 /* Make what has come durable, and send nothing. */
 bool sl_calls_settle(struct sl_calls *c, struct sl_error *e) SL_MUST_CHECK;

@@ -11,8 +11,9 @@ enum sl_question_state { SL_NEW, SL_QUEUED, SL_FLYING, SL_SETTLED };
 struct sl_question {
 	struct sl_outcall out; /* first: done() gets it */
 	struct sl_calls *calls;
-	struct sl_question *next;     /* of those that have arrived */
-	enum sl_question_state state; /* the task's; a call that has arrived is SL_FLYING until it is kept */
+	struct sl_question *next;            /* of those that have arrived */
+	struct sl_question *before, *behind; /* in the queue */
+	enum sl_question_state state;        /* the task's; a call that has arrived is SL_FLYING until it is kept */
 	size_t payer, windows;
 	bool batched;       /* its endpoint collects for batches */
 	int64_t most, held; /* one attempt can cost; all of them */
@@ -51,9 +52,11 @@ struct sl_calls {
 	struct sl_payer *payers;
 	struct sl_ledger ledger;
 	struct sl_batches *batches;
-	struct sl_questions all;    /* that are not forgotten */
-	struct sl_question **queue; /* SL_QUEUED, as they were asked */
-	size_t queued, queue_capacity;
+	int64_t *out;                                 /* per endpoint: handed over to it and not settled */
+	struct sl_questions all;                      /* that are not forgotten */
+	struct sl_question *queue_first, *queue_last; /* SL_QUEUED, as they were asked */
+	size_t queued;
+	size_t *queued_for;          /* of them, per endpoint */
 	struct sl_question *pending; /* arrived, taken over, not kept yet */
 	struct sl_buf why;           /* the first of the queue is not sent */
 	bool drained;                /* the endpoint was told to stop: nothing is sent any more */
@@ -84,8 +87,7 @@ void sl_calls_new_day(struct sl_calls *c);
 /* The numbers as others see them from now on. */
 void sl_calls_show(struct sl_calls *c);
 void sl_calls_enqueue(struct sl_calls *c, struct sl_question *question);
-/* Out of the queue with what is not SL_QUEUED. */
-void sl_calls_queue_tidy(struct sl_calls *c);
+void sl_calls_dequeue(struct sl_calls *c, struct sl_question *question);
 /* Settled as SL_PARKED. */
 void sl_question_parked(struct sl_question *question);
 const struct sl_price *sl_calls_price(const struct sl_calls *c, size_t payer, const char *model); /* NULL: not known */

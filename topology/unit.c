@@ -303,6 +303,13 @@ static void ask_ahead(struct sl_unit *u)
 	u->now = lot_behind(u, 0);
 }
 
+/* What has come is kept, and at a stop nothing is sent in its place. */
+static bool exchange(struct sl_unit *u)
+{
+	return atomic_load(&u->rt->draining) ? sl_calls_settle(u->calls, &u->error)
+					     : sl_calls_admit(u->calls, u->now->window, &u->error);
+}
+
 /* Rounds of ask(). True: process may run. */
 static bool ask(struct sl_unit *u)
 {
@@ -311,7 +318,7 @@ static bool ask(struct sl_unit *u)
 	if (!t->step->op->ask || u->now->pair_count == 0)
 		return true;
 	for (;;) {
-		if (!sl_calls_settle(u->calls, &u->error))
+		if (!exchange(u))
 			break;
 		if (atomic_load(&u->rt->draining)) /* what was given up is no answer */
 			return false;

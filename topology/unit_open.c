@@ -78,6 +78,7 @@ void sl_unit_payers(const struct sl_runtime *rt, const struct sl_step *step, str
 					       .endpoint = sl_step_asks(step) ? rt->endpoints[i] : NULL,
 					       .price = d->price,
 					       .retries = d->retries,
+					       .in_flight = d->in_flight,
 					       .batching = &d->batching,
 					       .share = sl_budget_share(d->budget, tasks),
 					       .share_day = sl_budget_share(d->budget_per_day, tasks) };

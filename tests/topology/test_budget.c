@@ -218,6 +218,7 @@ static void bank_send(struct sl_endpoint *e, struct sl_outcall *call)
 
 	assert_true(b->count < sizeof b->open / sizeof *b->open);
 	b->open[b->count++] = call;
+	assert_true(b->payer.in_flight == 0 || (int64_t)b->count <= b->payer.in_flight);
 	b->sent++;
 }
 
@@ -326,6 +327,17 @@ static void books(struct bank *b)
 	assert_true(stats.counts.repeated <= b->died_with);
 }
 
+/* What has come is kept in the same write. */
+static void admit(struct bank *b)
+{
+	struct sl_error e = { 0 };
+
+	if (sl_calls_admit(b->calls, b->window, &e))
+		b->unkept = 0;
+	else /* not sent, but that may not be what the rows say */
+		b->died_with += b->payer.in_flight ? b->payer.in_flight : QUESTIONS;
+}
+
 /* A round: some questions, in a batch of their own. */
 static void ask_some(struct bank *b)
 {
@@ -350,8 +362,7 @@ static void ask_some(struct bank *b)
 		b->known[which] |= answer.status == 200;
 		b->asked[which] = true;
 	}
-	if (!sl_calls_admit(b->calls, b->window, &e)) /* not sent, but that may not be what the rows say */
-		b->died_with += 8;
+	admit(b);
 }
 
 static void one_life(struct bank *b)
@@ -364,6 +375,8 @@ static void one_life(struct bank *b)
 			ask_some(b);
 		else if (some(b, 2))
 			bank_answer(b);
+		else if (some(b, 2))
+			admit(b);
 		else if (sl_calls_settle(b->calls, &e))
 			b->unkept = 0;
 		if (some(b, 10) == 0)
@@ -406,6 +419,7 @@ static void nothing_overshoots(void **state)
 					     .endpoint = &b.endpoint,
 					     .price = &b.price,
 					     .retries = RETRIES,
+					     .in_flight = (int64_t)some(&b, 6),
 					     .share = b.share,
 					     .share_day = some(&b, 3) ? -1 : (int64_t)some(&b, 100000) };
 		bank_open(&b);

@@ -85,7 +85,7 @@ const struct sl_operator *const sl_operators[] = { &curious, &picky, NULL };
 struct line {
 	struct sl_endpoint base;
 	struct sl_outcall *open[16];
-	size_t count, sent, woken;
+	size_t count, sent, woken, kept;
 	struct sl_store *store;
 };
 
@@ -122,20 +122,27 @@ struct fixture {
 	struct line line;
 	struct sl_calls *calls;
 	struct sl_window *window;
+	int64_t in_flight;
 };
 
 static bool keep(void *arg, struct sl_writes *answers, struct sl_error *e)
 {
 	struct line *l = arg;
 
+	l->kept++;
 	return l->store->ops->write(l->store, &answers, 1, true, e);
 }
 
 static void open_calls(struct fixture *f)
 {
-	const struct sl_payer payer = {
-		.name = "x", .model = "m", .endpoint = &f->line.base, .share = -1, .share_day = -1
-	};
+	static const struct sl_price price = { "m", 1, 1, 1 };
+	const struct sl_payer payer = { .name = "x",
+					.model = "m",
+					.endpoint = &f->line.base,
+					.price = &price,
+					.in_flight = f->in_flight,
+					.share = -1,
+					.share_day = -1 };
 	const struct sl_calls_setup setup = { .store = f->twins->store,
 					      .memo = sl_text("memo"),
 					      .keep = keep,
@@ -404,6 +411,53 @@ static void drained(void **state)
 	assert_int_equal(settle(f), 1);
 }
 
+/* What has no room at the endpoint holds no money and is not billed after a death; the room that an answer leaves is
+ * another's, in the write that keeps it. */
+static void no_more_than_in_flight(void **state)
+{
+	static const char *const bodies[] = { "a", "b", "c", "d" };
+	const int64_t each = 1 + 256; /* a letter, and what servers put around it */
+	struct fixture *f = *state;
+	struct sl_calls_stats stats;
+	struct sl_purse purses[2];
+	struct sl_error e = { 0 };
+	size_t kept;
+
+	close_calls(f);
+	f->in_flight = 2;
+	open_calls(f);
+	for (size_t i = 0; i < 4; i++)
+		ask(f, bodies[i]);
+	assert_int_equal(f->line.sent, 2);
+	sl_calls_stats(f->calls, &stats, purses);
+	assert_int_equal(purses[0].held, 2 * each);
+	assert_null(sl_calls_held_up(f->calls)); /* it is not for want of money */
+	settle_last(&f->line, 200, "{\"usage\":{\"prompt_tokens\":10}}");
+	f->twins->dead = true;
+	assert_false(sl_calls_admit(f->calls, f->window, &e));
+	f->twins->dead = false;
+	assert_int_equal(f->line.sent, 2);
+	kept = f->line.kept;
+	assert_true(sl_calls_admit(f->calls, f->window, &e));
+	assert_int_equal(f->line.kept, kept + 1);
+	assert_int_equal(f->line.sent, 3);
+	settle_last(&f->line, 200, "{\"usage\":{\"prompt_tokens\":10}}");
+	assert_int_equal(settle(f), 2); /* at a stop nothing goes out in its place */
+	assert_int_equal(f->line.sent, 3);
+	f->twins->dead = true; /* a is under way, d has never been */
+	settle_last(&f->line, SL_GAVE_UP, "");
+	close_calls(f);
+	sl_twins_crash(f->twins, SL_TWIN_KILL);
+	open_calls(f);
+	ask(f, "a");
+	ask(f, "d");
+	sl_calls_stats(f->calls, &stats, purses);
+	assert_int_equal(stats.counts.repeated, 1);
+	assert_int_equal(purses[0].spent, 20 + each);
+	settle_last(&f->line, 200, "{}");
+	settle_last(&f->line, 200, "{}");
+}
+
 /* Thousands of questions: found by their hash, and none twice. */
 static void many(void **state)
 {
@@ -537,9 +591,7 @@ static void batches_ahead(void **state)
 		const char *set;
 		size_t sent;
 	} rows[] = {
-		{ "picky.ahead=0", 2 },
-		{ "picky.ahead=3", 8 },
-		{ "picky.ahead=64", 20 },
+		{ "picky.ahead=0", 2 }, { "picky.ahead=3", 8 }, { "picky.ahead=64", 16 }, /* and its in_flight is 16 */
 	};
 
 	(void)state;
@@ -626,6 +678,7 @@ int main(void)
 		TEST(what_is_no_answer),
 		TEST(before_its_turn),
 		TEST(drained),
+		TEST(no_more_than_in_flight),
 		TEST(many),
 		cmocka_unit_test(eight_rounds),
 		cmocka_unit_test(batches_ahead),
