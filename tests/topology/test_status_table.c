@@ -134,7 +134,10 @@ static const char outside[] =
 	"{'name': 'local', 'model': '', 'state': 'idle', 'why': '', 'spent': 0.0, 'reserved': 0.0}],"
 	"'steps': [{'name': 'dedupe'}, {'name': 'annotate', 'calls': {'asked': 9, 'sent': 5, 'hits': 4, 'saved': 0.5,"
 	"'repeated': 2, 'malformed': 0, 'spent': 0.75, 'reserved': 0.0, 'budget_per_day': 2.0, 'spent_today': 0.25,"
-	"'answers': 7, 'bytes': 900}}]}";
+	"'answers': 7, 'bytes': 900, 'batches': [{'endpoint': 'gpt', 'model': 'mini', 'state': 'submitted', 'id': "
+	"'batch_7',"
+	"'questions': 500, 'since_ms': 0, 'why': 'slow'}, {'endpoint': 'gpt', 'model': 'mini', 'state': 'parked',"
+	"'questions': 3, 'since_ms': 0}]}}]}";
 
 static void test_outside(void **unused)
 {
@@ -143,6 +146,8 @@ static void test_outside(void **unused)
 		"\nlocal        idle                  0         0  no model; $0 spent\n",
 		"\nannotate  9 questions, 5 sent, 4 from the memo ($0.5 saved); $0.75 spent, $0.25 of today's $2; "
 		"2 asked again after a death; memo: 7 answers, 900 bytes\n",
+		"\n          batch batch_7 of gpt/mini: submitted, 500 questions, for ",
+		" min; slow\n          batch of gpt/mini: parked, 3 questions, for ",
 		NULL
 	};
 	char *text;

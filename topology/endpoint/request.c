@@ -48,7 +48,7 @@ static struct curl_slist *headers_of(const struct sl_endpoint_def *d, const char
 	struct curl_slist *list = NULL;
 
 	header(&list, "Content-Type: ", type);
-	header(&list, "Accept: application/json", "");
+	header(&list, "Accept: application/json, */*;q=0.5", ""); /* files are no JSON */
 	header(&list, "Expect:", ""); /* no 100-continue: it costs a second where it is not known */
 	header(&list, "User-Agent: sluice", "");
 	if (key && key[0]) /* an empty variable of the environment is no key */
