@@ -8,7 +8,8 @@
 #
 # A line "$ command" runs; the lines behind it, up to the next one, are its output. A line "..." stands for any
 # number of lines. Standard error is not shown. Commands that end with & run on until the block
-# ends. topology/ is there as in the repository.
+# ends; one whose output goes into a file is waited for until something is in it. `export` holds for all that
+# follows. topology/ is there as in the repository.
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$(cd "${1:?usage: readme.sh BUILD [--kafka] [--write]}" && pwd)
@@ -30,7 +31,7 @@ if [[ $fence == *kafka && -z ${KAFKA_BOOTSTRAP:-} ]]; then
 fi
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null || true; rm -rf "$work"' EXIT
-export PATH="$build:$build/tests/data:$PATH" NO_COLOR=1
+export PATH="$build:$build/tests/data:$build/tests/llm:$PATH" NO_COLOR=1
 cd "$work"
 ln -s "$root/topology" topology
 
@@ -49,11 +50,17 @@ finish() {
 	[[ -n $command ]] || return 0
 	local got status=0
 	if [[ $command == *'&' ]]; then
+		local file=${command##*> }
 		bash -c "exec ${command%&}" >"$work/background.log" 2>&1 &
 		# It serves once its socket answers; on Kafka nobody needs to wait for it.
-		if [[ $fence != *kafka ]]; then
+		if [[ $command == *'> '* ]]; then
+			for _ in $(seq 1000); do [[ ! -s ${file% &} ]] || break; sleep 0.01; done
+		elif [[ $fence != *kafka ]]; then
 			for _ in $(seq 1000); do sluice status >/dev/null 2>&1 && break; done
 		fi
+		got=''
+	elif [[ $command == 'export '* ]]; then
+		eval "$command"
 		got=''
 	else
 		got=$(bash -c "$command" 2>"$work/errors.log") || status=$?
