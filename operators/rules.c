@@ -54,7 +54,14 @@ static void judge_log_odds(const struct sl_rule_settings *s, const struct sl_pai
 	e->judge_log_odds = log(accuracy / (1 - accuracy));
 }
 
-struct sl_evidence sl_evidence_of(const struct sl_rule_settings *s, const struct sl_pair *p)
+/* Only weights look at the length. */
+static bool hears_length(const struct sl_rule_settings *s)
+{
+	return s->posterior && sl_posterior_has_weights(s->posterior);
+}
+
+/* All but the length, which is dear: it takes a walk over both answers. */
+static struct sl_evidence evidence_of(const struct sl_rule_settings *s, const struct sl_pair *p)
 {
 	struct sl_evidence e = {
 		.judge = judge_of(&p->judgement),
@@ -67,12 +74,19 @@ struct sl_evidence sl_evidence_of(const struct sl_rule_settings *s, const struct
 	};
 
 	judge_log_odds(s, p, &e);
-	if (s->posterior && sl_posterior_has_weights(s->posterior)) /* only weights look at it */
-		e.witnesses.length = sl_pair_length_sign(p);
 	e.p_gold = sl_sigmoid(e.witnesses.gold);
 	e.p_best = sl_sigmoid(e.witnesses.best);
 	e.gold = side_of(e.p_gold, 0);
 	e.best = side_of(e.p_best, s->band);
+	return e;
+}
+
+struct sl_evidence sl_evidence_of(const struct sl_rule_settings *s, const struct sl_pair *p)
+{
+	struct sl_evidence e = evidence_of(s, p);
+
+	if (hears_length(s))
+		e.witnesses.length = sl_pair_length_sign(p);
 	return e;
 }
 
@@ -82,18 +96,16 @@ static enum sl_side heard(const struct sl_evidence *e)
 	return isnan(e->judge_log_odds) ? SL_SIDE_ABSENT : e->judge;
 }
 
-static double posterior_p(const struct sl_rule_settings *s, const struct sl_evidence *e)
+static double posterior_p(const struct sl_evidence *e, const struct sl_posterior_hearing *h)
 {
-	struct sl_witnesses w = e->witnesses;
 	enum sl_side judge = heard(e);
 	double said = judge == SL_SIDE_ABSENT    ? NAN
 		      : judge == SL_SIDE_FOR     ? e->judge_log_odds
 		      : judge == SL_SIDE_AGAINST ? -e->judge_log_odds
 						 : 0;
-	double p;
+	double p = sl_posterior_heard(h, e->judge_declared ? NAN : said, e->witnesses.length);
+	struct sl_witnesses w = e->witnesses;
 
-	w.judge = e->judge_declared ? NAN : said;
-	p = sl_posterior_p(s->posterior, &w);
 	if (!e->judge_declared || isnan(said))
 		return p;
 	w.judge = said;
@@ -173,9 +185,9 @@ static struct sl_outcome pass(const struct sl_rule_settings *s, const struct sl_
 	return (struct sl_outcome){ SL_ACTION_KEEP, "pass_through", p };
 }
 
-const struct sl_rule sl_rule_paper = { "paper", paper };
-const struct sl_rule sl_rule_posterior = { "posterior", posterior };
-const struct sl_rule sl_rule_pass = { "pass", pass };
+const struct sl_rule sl_rule_paper = { "paper", paper, false };
+const struct sl_rule sl_rule_posterior = { "posterior", posterior, true };
+const struct sl_rule sl_rule_pass = { "pass", pass, false };
 
 const struct sl_rule *sl_rule_find(const char *name)
 {
@@ -190,26 +202,44 @@ const struct sl_rule *sl_rule_find(const char *name)
 struct sl_outcome sl_rule_decide(const struct sl_rule *rule, const struct sl_rule_settings *s,
 				 const struct sl_evidence *e)
 {
-	bool from_posterior = s->posterior || rule == &sl_rule_posterior;
+	struct sl_posterior_hearing h = sl_posterior_hear(s->posterior, &e->witnesses);
 
-	return rule->decide(s, e, from_posterior ? posterior_p(s, e) : e->p_gold);
+	return rule->decide(s, e, s->posterior || rule->by_p ? posterior_p(e, &h) : e->p_gold);
+}
+
+/* Would a yes or a no lead to another action, were the answers so different in length? */
+static bool changes(const struct sl_rule *rule, const struct sl_rule_settings *s, struct sl_evidence e,
+		    const struct sl_posterior_hearing *h, double length)
+{
+	static const enum sl_side sides[] = { SL_SIDE_ABSENT, SL_SIDE_FOR, SL_SIDE_AGAINST };
+	enum sl_action actions[3];
+
+	e.witnesses.length = length;
+	for (size_t i = 0; i < 3; i++) {
+		e.judge = sides[i];
+		actions[i] = rule->decide(s, &e, rule->by_p ? posterior_p(&e, h) : NAN).action;
+	}
+	return actions[1] != actions[0] || actions[2] != actions[0];
 }
 
 bool sl_rule_asks(const struct sl_rule *rule, const struct sl_rule_settings *s, const struct sl_pair *p)
 {
 	struct sl_pair unasked = *p;
+	struct sl_posterior_hearing h = { 0 };
 	struct sl_evidence e;
-	enum sl_action without;
+	bool asks;
 
 	unasked.judgement = (struct sl_judgement){ 0 };
-	e = sl_evidence_of(s, &unasked);
-	without = sl_rule_decide(rule, s, &e).action;
-	for (enum sl_side judge = SL_SIDE_FOR; judge <= SL_SIDE_AGAINST; judge++) {
-		e.judge = judge;
-		if (sl_rule_decide(rule, s, &e).action != without)
-			return true;
-	}
-	return false;
+	e = evidence_of(s, &unasked);
+	if (rule->by_p)
+		h = sl_posterior_hear(s->posterior, &e.witnesses);
+	asks = changes(rule, s, e, &h, 0);
+	if (!rule->by_p || !hears_length(s))
+		return asks;
+	/* Words are counted only where they matter: mostly the longer and the shorter one are as good to ask about. */
+	if (changes(rule, s, e, &h, -1) == asks && changes(rule, s, e, &h, 1) == asks)
+		return asks;
+	return changes(rule, s, e, &h, sl_pair_length_sign(p));
 }
 
 const char *sl_action_name(enum sl_action action)

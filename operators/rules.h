@@ -105,6 +105,7 @@ struct sl_outcome {
 struct sl_rule {
 	const char *name;
 	struct sl_outcome (*decide)(const struct sl_rule_settings *s, const struct sl_evidence *e, double p);
+	bool by_p; /* the action depends on P; else P is only told */
 };
 extern const struct sl_rule sl_rule_paper, sl_rule_posterior, sl_rule_pass;
 const struct sl_rule *sl_rule_find(const char *name);

@@ -118,13 +118,19 @@ static double said_by_model(double margin, double lapse)
 	return lapse == 0 ? bounded(margin) : copysign(bounded(log(p / (1 - p))), margin);
 }
 
-void sl_witnesses_row(const struct sl_witnesses *w, unsigned set, double lapse, double x[SL_LOGISTIC_COLUMNS])
+/* `gold` and `best` are what is left of the margins. */
+static void row_of(double gold, double best, double judge, double length, unsigned set, double x[SL_LOGISTIC_COLUMNS])
 {
 	x[SL_COLUMN_INTERCEPT] = 1;
-	x[SL_COLUMN_GOLD] = set & SL_WITNESS_GOLD ? said_by_model(w->gold, lapse) : 0;
-	x[SL_COLUMN_BEST] = set & SL_WITNESS_BEST ? said_by_model(w->best, lapse) : 0;
-	x[SL_COLUMN_JUDGE] = set & SL_WITNESS_JUDGE ? bounded(w->judge) : 0;
-	x[SL_COLUMN_LENGTH] = isnan(w->length) ? 0 : bounded(w->length);
+	x[SL_COLUMN_GOLD] = set & SL_WITNESS_GOLD ? gold : 0;
+	x[SL_COLUMN_BEST] = set & SL_WITNESS_BEST ? best : 0;
+	x[SL_COLUMN_JUDGE] = set & SL_WITNESS_JUDGE ? bounded(judge) : 0;
+	x[SL_COLUMN_LENGTH] = isnan(length) ? 0 : bounded(length);
+}
+
+void sl_witnesses_row(const struct sl_witnesses *w, unsigned set, double lapse, double x[SL_LOGISTIC_COLUMNS])
+{
+	row_of(said_by_model(w->gold, lapse), said_by_model(w->best, lapse), w->judge, w->length, set, x);
 }
 
 /* Gold speaks for the models; best stands in for it. Both see much the same: their margins are not added. */
@@ -136,23 +142,49 @@ static double p_without_weights(const struct sl_witnesses *w, unsigned set)
 	return sl_sigmoid(bounded(model) + bounded(judge) + bounded(log((1 - w->label_noise) / w->label_noise)));
 }
 
-double sl_posterior_p(const struct sl_posterior *p, const struct sl_witnesses *w)
+struct sl_posterior_hearing sl_posterior_hear(const struct sl_posterior *p, const struct sl_witnesses *w)
 {
-	unsigned set = sl_witnesses_set(w);
+	struct sl_posterior_hearing h = { .posterior = p, .witnesses = *w, .domain = SL_LOGISTIC_NO_DOMAIN };
+
+	if (!p)
+		return h;
+	h.gold = said_by_model(w->gold, p->lapse);
+	h.best = said_by_model(w->best, p->lapse);
+	h.domain = sl_posterior_domain_find(p, w->domain);
+	return h;
+}
+
+double sl_posterior_heard(const struct sl_posterior_hearing *h, double judge, double length)
+{
+	struct sl_witnesses w = h->witnesses;
+	double x[SL_LOGISTIC_COLUMNS];
+	unsigned set;
+
+	w.judge = judge;
+	set = sl_witnesses_set(&w);
+	if (!set)
+		return NAN;
+
 	/* Where a set was never fitted, what it has more than a fitted one is not heard. */
 	const unsigned sets[] = { set, set & ~(unsigned)SL_WITNESS_BEST, set & ~(unsigned)SL_WITNESS_JUDGE,
 				  set & SL_WITNESS_GOLD };
-	double x[SL_LOGISTIC_COLUMNS];
 
-	if (!set)
-		return NAN;
-	for (size_t i = 0; p && i < sizeof sets / sizeof sets[0]; i++) {
-		if (!p->fits[sets[i]])
+	for (size_t i = 0; h->posterior && i < sizeof sets / sizeof sets[0]; i++) {
+		const double *fit = h->posterior->fits[sets[i]];
+
+		if (!fit)
 			continue;
-		sl_witnesses_row(w, sets[i], p->lapse, x);
-		return sl_sigmoid(sl_logistic_logit(p->fits[sets[i]], x, sl_posterior_domain_find(p, w->domain)));
+		row_of(h->gold, h->best, judge, length, sets[i], x);
+		return sl_sigmoid(sl_logistic_logit(fit, x, h->domain));
 	}
-	return p_without_weights(w, set);
+	return p_without_weights(&w, set);
+}
+
+double sl_posterior_p(const struct sl_posterior *p, const struct sl_witnesses *w)
+{
+	struct sl_posterior_hearing h = sl_posterior_hear(p, w);
+
+	return sl_posterior_heard(&h, w->judge, w->length);
 }
 
 void sl_posterior_close(struct sl_posterior *p)

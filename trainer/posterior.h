@@ -123,4 +123,15 @@ struct sl_witnesses {
 /* P(the arrived label is right). p may be NULL: no posterior was announced. NaN without any witness. */
 double sl_posterior_p(const struct sl_posterior *p, const struct sl_witnesses *w);
 
+/* The same for more than one verdict or length of a pair: what does not depend on them is worked out once. The
+ * judge and the length of `w` are not looked at. */
+struct sl_posterior_hearing {
+	const struct sl_posterior *posterior;
+	struct sl_witnesses witnesses;
+	double gold, best; /* what is left of the margins */
+	uint32_t domain;
+};
+struct sl_posterior_hearing sl_posterior_hear(const struct sl_posterior *p, const struct sl_witnesses *w);
+double sl_posterior_heard(const struct sl_posterior_hearing *h, double judge, double length);
+
 #endif
