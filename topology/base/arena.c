@@ -108,15 +108,19 @@ struct sl_bytes sl_arena_bytes(struct sl_arena *a, struct sl_bytes bytes)
 
 char *sl_arena_print(struct sl_arena *a, const char *fmt, ...)
 {
+	char few[256]; /* nearly all are this short, and printed once */
 	va_list args, again;
 	int size;
 
 	va_start(args, fmt);
 	va_copy(again, args);
-	size = vsnprintf(NULL, 0, fmt, args);
+	size = vsnprintf(few, sizeof few, fmt, args);
 	assert(size >= 0);
 	char *p = sl_arena_alloc(a, (size_t)size + 1);
-	vsnprintf(p, (size_t)size + 1, fmt, again);
+	if ((size_t)size < sizeof few)
+		memcpy(p, few, (size_t)size + 1);
+	else
+		vsnprintf(p, (size_t)size + 1, fmt, again);
 	va_end(again);
 	va_end(args);
 	return p;
