@@ -83,13 +83,37 @@ static bool is_ascii(const uint8_t *at, size_t size)
 	return true;
 }
 
-/* The length of the strictly valid sequence at `at`, its code point in *cp; 0 if
- * there is none. utf8proc_iterate rejects surrogates and overlong forms. */
+static bool follows(uint8_t byte)
+{
+	return (byte & 0xc0) == 0x80;
+}
+
+/* The length of the strictly valid sequence at `at`, its code point in *cp; 0 if there is none. Rejects surrogates
+ * and overlong forms. `size` is at least 1. */
 static size_t code_point(const uint8_t *at, size_t size, utf8proc_int32_t *cp)
 {
-	utf8proc_ssize_t n = utf8proc_iterate(at, (utf8proc_ssize_t)(size < 4 ? size : 4), cp);
+	utf8proc_int32_t first = at[0];
 
-	return n > 0 ? (size_t)n : 0;
+	if (first < 0x80) {
+		*cp = first;
+		return 1;
+	}
+	if (first < 0xc2 || size < 2 || !follows(at[1]))
+		return 0;
+	if (first < 0xe0) {
+		*cp = (first & 0x1f) << 6 | (at[1] & 0x3f);
+		return 2;
+	}
+	if (size < 3 || !follows(at[2]))
+		return 0;
+	if (first < 0xf0) {
+		*cp = (first & 0x0f) << 12 | (at[1] & 0x3f) << 6 | (at[2] & 0x3f);
+		return *cp < 0x800 || (*cp >= 0xd800 && *cp <= 0xdfff) ? 0 : 3;
+	}
+	if (first > 0xf4 || size < 4 || !follows(at[3]))
+		return 0;
+	*cp = (first & 0x07) << 18 | (at[1] & 0x3f) << 12 | (at[2] & 0x3f) << 6 | (at[3] & 0x3f);
+	return *cp < 0x10000 || *cp > 0x10ffff ? 0 : 4;
 }
 
 bool sl_utf8_valid(struct sl_bytes text, size_t *bad)
@@ -220,20 +244,30 @@ struct sl_bytes sl_text_fold(struct sl_arena *a, struct sl_bytes text)
 
 /* Words */
 
+/* Most of Chinese, as in Unicode 1.1: letters that fold to themselves, and need no table. */
+static bool is_ideograph(utf8proc_int32_t cp)
+{
+	return cp >= 0x4e00 && cp <= 0x9fa5;
+}
+
 static bool is_word(utf8proc_int32_t cp)
 {
-	utf8proc_category_t category = utf8proc_category(cp);
+	utf8proc_category_t category;
 
+	if (is_ideograph(cp))
+		return true;
+	category = utf8proc_category(cp);
 	return category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_NO;
 }
 
 /* Han, Hiragana, Katakana, Hangul, by block. */
 static bool is_cjk(utf8proc_int32_t cp)
 {
-	return (cp >= 0x1100 && cp <= 0x11ff) || (cp >= 0x2e80 && cp <= 0x2fdf) || (cp >= 0x3005 && cp <= 0x3007) ||
-	       (cp >= 0x3040 && cp <= 0x30ff) || (cp >= 0x3130 && cp <= 0x318f) || (cp >= 0x31f0 && cp <= 0x31ff) ||
-	       (cp >= 0x3400 && cp <= 0x9fff) || (cp >= 0xa960 && cp <= 0xa97f) || (cp >= 0xac00 && cp <= 0xd7ff) ||
-	       (cp >= 0xf900 && cp <= 0xfaff) || (cp >= 0xff66 && cp <= 0xffdc) || (cp >= 0x20000 && cp <= 0x3ffff);
+	return is_ideograph(cp) || (cp >= 0x1100 && cp <= 0x11ff) || (cp >= 0x2e80 && cp <= 0x2fdf) ||
+	       (cp >= 0x3005 && cp <= 0x3007) || (cp >= 0x3040 && cp <= 0x30ff) || (cp >= 0x3130 && cp <= 0x318f) ||
+	       (cp >= 0x31f0 && cp <= 0x31ff) || (cp >= 0x3400 && cp <= 0x9fff) || (cp >= 0xa960 && cp <= 0xa97f) ||
+	       (cp >= 0xac00 && cp <= 0xd7ff) || (cp >= 0xf900 && cp <= 0xfaff) || (cp >= 0xff66 && cp <= 0xffdc) ||
+	       (cp >= 0x20000 && cp <= 0x3ffff);
 }
 
 #define WORD_SEED 0x9e3779b97f4a7c15u
@@ -247,8 +281,10 @@ static uint64_t hash_char(uint64_t h, utf8proc_int32_t cp)
 	const utf8proc_option_t options = UTF8PROC_STABLE | UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT | UTF8PROC_CASEFOLD;
 	utf8proc_int32_t folded[ROOM];
 	int boundary = 0;
-	utf8proc_ssize_t count = utf8proc_decompose_char(cp, folded, ROOM, options, &boundary);
+	utf8proc_ssize_t count = 0;
 
+	if (!is_ideograph(cp))
+		count = utf8proc_decompose_char(cp, folded, ROOM, options, &boundary);
 	if (count <= 0 || count > ROOM) {
 		folded[0] = cp;
 		count = 1;
