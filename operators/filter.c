@@ -90,7 +90,7 @@ static int64_t revision_of(struct sl_task *task, const struct sl_pair *p)
 /* "0.810", or a word where there is no number. */
 static const char *number_text(struct sl_arena *a, double p, const char *none)
 {
-	return isnan(p) ? none : sl_arena_print(a, "%.3f", p);
+	return isnan(p) ? none : sl_arena_print_share(a, p);
 }
 
 /* "P 0.873, p_gold 0.810, p_best 0.340, judge for" */

@@ -85,8 +85,8 @@ static enum sl_verdict nearest_judge(struct sl_task *task, struct sl_annotate *n
 		.order = sl_text("chosen"),
 		.verdict = sl_text(verdict),
 		.confidence = confidence,
-		.difference = sl_text(
-			sl_arena_print(a, "weighted vote %.3f of %zu gold pairs", fabs(vote.value), vote.voters)),
+		.difference = sl_text(sl_arena_print(a, "weighted vote %s of %zu gold pairs",
+						     sl_arena_print_share(a, fabs(vote.value)), vote.voters)),
 	};
 	if (decided)
 		to->judgement.verdict = to->judgement.votes[0].verdict;

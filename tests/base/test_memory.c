@@ -4,8 +4,10 @@
 #include "topology/base/error.h"
 
 #include <errno.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <cmocka.h>
 
@@ -93,11 +95,38 @@ static void test_error(void **state)
 	assert_int_equal(strlen(e.text), 502 + 1);
 }
 
+/* Ties, their neighbours, and numbers between and beyond: as printf has them. */
+static void test_print_share(void **state)
+{
+	static const double some[] = { 0, -0.0, 1, 0.9995, 0.0005, 1e-300, 1.0005, -0.5, 12.3456, HUGE_VAL, NAN };
+	struct sl_arena a = { 0 };
+	char expected[400];
+
+	(void)state;
+	for (int i = 0; i < 2 * 16000; i++) {
+		double tie = (i / 2) / 16000.0; /* odd multiples of 1/16 are ties */
+
+		for (int side = -1; side <= 1; side++) {
+			double x = side == 0 ? tie : nextafter(tie, side);
+
+			x = i % 2 ? x : sin(i) * sin(i);
+			snprintf(expected, sizeof expected, "%.3f", x);
+			assert_string_equal(sl_arena_print_share(&a, x), expected);
+		}
+	}
+	for (size_t i = 0; i < sizeof some / sizeof *some; i++) {
+		snprintf(expected, sizeof expected, "%.3f", some[i]);
+		assert_string_equal(sl_arena_print_share(&a, some[i]), expected);
+	}
+	sl_arena_release(&a);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_buf),
 		cmocka_unit_test(test_arena),
+		cmocka_unit_test(test_print_share),
 		cmocka_unit_test(test_error),
 	};
 

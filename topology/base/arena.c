@@ -13,6 +13,7 @@
 #include "buf.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -123,6 +124,33 @@ char *sl_arena_print(struct sl_arena *a, const char *fmt, ...)
 		vsnprintf(p, (size_t)size + 1, fmt, again);
 	va_end(again);
 	va_end(args);
+	return p;
+}
+
+char *sl_arena_print_share(struct sl_arena *a, double share)
+{
+	double scaled = share * 1000, low, beyond, rest;
+	unsigned n;
+	char *p;
+
+	if (!(share > 0 && share <= 1))
+		return sl_arena_print(a, "%.3f", share);
+	/* To the nearest, ties to even, of the exact product: scaled + rest. A difference from the middle that is not 0
+	 * is at least a bit of `scaled`, so `rest`, half a bit at most, decides only there. */
+	rest = fma(share, 1000, -scaled);
+	low = floor(scaled);
+	beyond = scaled - low - 0.5;
+	if (beyond == 0)
+		beyond = rest;
+	n = (unsigned)low;
+	n += beyond > 0 || (beyond == 0 && n % 2);
+	p = sl_arena_alloc(a, sizeof "0.000");
+	p[0] = (char)('0' + n / 1000);
+	p[1] = '.';
+	p[2] = (char)('0' + n / 100 % 10);
+	p[3] = (char)('0' + n / 10 % 10);
+	p[4] = (char)('0' + n % 10);
+	p[5] = 0;
 	return p;
 }
 

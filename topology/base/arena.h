@@ -21,6 +21,8 @@ void *sl_arena_copy(struct sl_arena *a, const void *data, size_t size);
 /* A copy of the bytes with a NUL after them; absent stays absent. */
 struct sl_bytes sl_arena_bytes(struct sl_arena *a, struct sl_bytes bytes);
 char *sl_arena_print(struct sl_arena *a, const char *fmt, ...) SL_PRINTF(2, 3);
+/* "0.873": any number as "%.3f" prints it, probabilities ten times as fast. */
+char *sl_arena_print_share(struct sl_arena *a, double share);
 /* Give back the tail of the last allocation: it keeps its first `size` bytes. For
  * "reserve the most it can be, fill, trim". */
 void sl_arena_trim(struct sl_arena *a, void *last, size_t size);
