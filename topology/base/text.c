@@ -270,7 +270,6 @@ static bool is_cjk(utf8proc_int32_t cp)
 	       (cp >= 0x20000 && cp <= 0x3ffff);
 }
 
-#define WORD_SEED 0x9e3779b97f4a7c15u
 /* FNV-1a's step with a multiplier of full width; sl_mix64 at the end of the word
  * does the avalanche that the step leaves out. */
 #define WORD_STEP(h, byte) (((h) ^ (byte)) * 0xff51afd7ed558ccdu)
@@ -303,7 +302,7 @@ static uint64_t hash_char(uint64_t h, utf8proc_int32_t cp)
  * word begins there. */
 static size_t word_end(const uint8_t *at, size_t size, size_t i, uint64_t *hash)
 {
-	uint64_t h = WORD_SEED;
+	uint64_t h = SL_WORD_SEED;
 	size_t start = i;
 
 	while (i < size) {
@@ -424,15 +423,4 @@ size_t sl_words_count(struct sl_bytes text)
 		}
 	}
 	return count;
-}
-
-uint64_t sl_ngram_hash(const struct sl_word *w, size_t n)
-{
-	uint64_t h = n * WORD_SEED;
-
-	for (size_t i = 0; i < n; i++) {
-		h = (h ^ w[i].hash) * 0xc2b2ae3d27d4eb4fu;
-		h ^= h >> 32;
-	}
-	return sl_mix64(h);
 }

@@ -13,6 +13,7 @@
 
 #include "arena.h"
 #include "bytes.h"
+#include "hash.h"
 
 /* Strictly valid UTF-8 (no surrogates, no overlong forms) without NUL bytes.
  * On failure *bad is the offset of the first bad byte. */
@@ -39,8 +40,20 @@ struct sl_words sl_words_of(struct sl_arena *a, struct sl_bytes text);
 /* How many they are, without the hashes: several times as fast. */
 size_t sl_words_count(struct sl_bytes text);
 
+/* Of hashes of words and of n-grams. */
+#define SL_WORD_SEED 0x9e3779b97f4a7c15u
+
 /* The hash of the n words that begin at w[0], in order. Not the XOR or sum of
  * them: "a b" and "b a" differ. n >= 1; n == 1 still mixes. */
-uint64_t sl_ngram_hash(const struct sl_word *w, size_t n);
+static inline uint64_t sl_ngram_hash(const struct sl_word *w, size_t n)
+{
+	uint64_t h = n * SL_WORD_SEED;
+
+	for (size_t i = 0; i < n; i++) {
+		h = (h ^ w[i].hash) * 0xc2b2ae3d27d4eb4fu;
+		h ^= h >> 32;
+	}
+	return sl_mix64(h);
+}
 
 #endif
