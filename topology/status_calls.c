@@ -100,6 +100,17 @@ static json_t *batches_of(struct sl_runtime *rt, const struct sl_step *step)
 	return list;
 }
 
+static int64_t units_here(struct sl_runtime *rt, const struct sl_step *step)
+{
+	int64_t n = 0;
+
+	sl_lock(&rt->commit_lock);
+	for (size_t i = 0; i < rt->unit_count; i++)
+		n += rt->units[i]->tasks[0].step == step;
+	sl_unlock(&rt->commit_lock);
+	return n;
+}
+
 void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *to)
 {
 	json_t *calls, *list;
@@ -110,6 +121,8 @@ void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *
 	sum_up(rt, step, &s);
 	calls = json_object();
 	list = json_array();
+	put_count(calls, "partitions", rt->topology->topics[step->from].partitions);
+	put_count(calls, "here", units_here(rt, step));
 	put_count(calls, "asked", s.stats.asked);
 	put_count(calls, "hits", s.stats.hits);
 	put_dollars(calls, "saved", s.stats.saved);

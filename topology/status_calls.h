@@ -7,7 +7,8 @@
 #include <jansson.h>
 
 /* Of a step that asks, over the units that are here:
- *     "calls": {"asked","hits","saved","sent","malformed","evicted",            since the units were opened
+ *     "calls": {"partitions","here",                 of its input; those that this process has, of which all else tells
+ *               "asked","hits","saved","sent","malformed","evicted",            since the units were opened
  *               "parked","batched","batch_failed","batch_lost","batches_done",      waiting for a batch now; since
  *               "batches":[{"endpoint","model","state","id","questions","since_ms","why"}],     now (batches.h)
  *               "repeated","unknown","lost","overshot","overshot_dollars",     of all time

@@ -290,6 +290,11 @@ static void calls_line(const json_t *step, FILE *to)
 			fprintf(to, "; %" PRId64 " %s", sl_status_count(calls, rare[i].name), rare[i].text);
 	fprintf(to, "; memo: %" PRId64 " answers, %" PRId64 " bytes\n", sl_status_count(calls, "answers"),
 		sl_status_count(calls, "bytes"));
+	if (sl_status_count(calls, "here") < sl_status_count(calls, "partitions"))
+		fprintf(to,
+			"          this process has %" PRId64 " of %" PRId64
+			" partitions: calls, money and memo of the others are not in these figures\n",
+			sl_status_count(calls, "here"), sl_status_count(calls, "partitions"));
 	batch_lines(calls, to);
 }
 

@@ -136,9 +136,9 @@ killed() {
 }
 
 start kafka --freeze
-killed $((questions / 4))
+killed $((questions / 6))
 start kafka --freeze
-killed $((before + questions / 4))
+killed $((before + questions / 6))
 rm -rf "$dir/kafka"
 start kafka --freeze
 within 60 idle kafka || wrong "run does not come to its end: $(tail -n 3 "$dir/run.log")"
@@ -150,7 +150,10 @@ holds kafka "$paid <= $questions + c['repeated'] + c['unknown'] and c['repeated'
 holds kafka "$dollars <= c['spent'] + 1e-6 and c['reserved'] == 0" "less is told than is spent"
 holds kafka "d['endpoints'][0]['calls'] == c['sent'] and d['endpoints'][0]['spent'] == c['spent']" "the endpoint tells else"
 say "Kafka: $(calls kafka "f\"{c['sent']} sent in its last life, {c['hits']} from the memo; $paid paid, {c['repeated']} repeated\""): $SECONDS s"
+holds kafka "c['here'] == c['partitions'] == 2" "one process has all"
 run_stop
+told kafka
+holds kafka "c['here'] == 0" "nobody runs, so money and memo are not known"
 ends kafka
 if ! diff "$dir/embedded.records" "$dir/kafka.records" >"$dir/diff"; then
 	head -n 12 "$dir/diff" | cut -c1-160 >&2
