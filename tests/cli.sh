@@ -235,6 +235,14 @@ run 0 ingest "${topology[@]}" --gold "$work/people.jsonl"; says "400 pairs" out
 run 0 run "${topology[@]}" "${quiet[@]}" --until-idle; says "filter" out
 run 0 models "${topology[@]}" list; says "first: " out
 run 0 export "${topology[@]}" --topic pairs.gold; says "records of 'pairs.gold'" err
+pairs 2001 2020 >"$work/more.jsonl"
+run 0 ingest "${topology[@]}" "$work/more.jsonl"
+run 0 run "${topology[@]}" "${quiet[@]}" --until-idle --set inline=pairs.embedded,pairs.scored,pairs.retrieved,pairs.judged
+run 0 status "${topology[@]}" # which was not told of inline=
+[[ $out =~ [[:space:]]embedded\ +([0-9]+) ]] && embedded=${BASH_REMATCH[1]}
+for step in score retrieve annotate filter; do
+	says "$(printf '%-9s %d in' $step "${embedded:-0}")" out
+done
 run 0 train "${topology[@]}" gold; says "by hand" out
 run 0 models "${topology[@]}" rollback gold; says "rolled back by hand" out
 run 0 replay "${topology[@]}" --topic pairs.raw --limit 3 --into dedupe; says "3 records" out

@@ -118,10 +118,13 @@ static json_t *port_json(json_t *ports, const char *port)
 	return p;
 }
 
-/* Offset and lag of a step that reads a topic, on all partitions; state and wait of the units that are here. */
-static bool step_progress(struct sl_runtime *rt, const struct sl_step *def, json_t *to, struct sl_error *e)
+/* Offset and lag of a step that reads a topic, on all partitions; state and wait of the units that are here. `sent`
+ * was counted before: what is more than the topic ever got has come to the step when it was inlined (by `run --set
+ * inline=...`, which `status` was not told of). */
+static bool step_progress(struct sl_runtime *rt, const struct sl_step *def, int64_t sent, json_t *to,
+			  struct sl_error *e)
 {
-	int64_t in = 0, lag = 0, flight = 0;
+	int64_t in = 0, lag = 0, flight = 0, records;
 	json_t *partitions = json_array();
 	char wait[256], shown[256] = "";
 	const char *state = "off", *held = NULL;
@@ -155,8 +158,11 @@ static bool step_progress(struct sl_runtime *rt, const struct sl_step *def, json
 	}
 	sl_unlock(&rt->commit_lock);
 	/* offsets on Kafka count control records too */
-	if (in > rt->stream->records(rt, def->from))
-		in = rt->stream->records(rt, def->from);
+	records = rt->stream->records(rt, def->from);
+	if (in > records)
+		in = records;
+	if (sent > records)
+		in += sent - records;
 	json_object_set_new(to, "in", json_integer(in));
 	json_object_set_new(to, "lag", json_integer(lag));
 	json_object_set_new(to, "in_flight", json_integer(flight));
@@ -189,18 +195,30 @@ static void step_cpu(struct sl_runtime *rt, const struct sl_step *def, json_t *t
 	json_object_set_new(to, "read_cpu_ns", json_integer(read_cpu_ns));
 }
 
-/* What has come to an inlined step: all that was sent to the topic it would read. */
-static bool inlined_in(struct sl_runtime *rt, const struct sl_step *def, int64_t *in, struct sl_error *e)
+static bool writes(const struct sl_step *writer, int topic)
 {
-	*in = 0;
+	for (size_t k = 0; writer->op->ports[k]; k++)
+		if (writer->to[k] == topic)
+			return true;
+	return false;
+}
+
+/* What steps have sent to the topic that a step reads: for an inlined step, what has come in. */
+static bool sent_to(struct sl_runtime *rt, const struct sl_step *def, int64_t *sent, struct sl_error *e)
+{
+	*sent = 0;
 	for (size_t i = 0; i < rt->topology->step_count; i++) {
 		const struct sl_step *writer = &rt->topology->steps[i];
-		json_t *ports = json_object();
-		bool done = step_counts(rt, writer, ports, e);
+		json_t *ports;
+		bool done;
 
+		if (!writes(writer, def->from))
+			continue;
+		ports = json_object();
+		done = step_counts(rt, writer, ports, e);
 		for (size_t k = 0; done && writer->op->ports[k]; k++)
 			if (writer->to[k] == def->from)
-				*in += port_out(ports, writer->op->ports[k]);
+				*sent += port_out(ports, writer->op->ports[k]);
 		json_decref(ports);
 		if (!done)
 			return false;
@@ -212,11 +230,11 @@ static json_t *step_json(struct sl_runtime *rt, size_t step, struct sl_error *e)
 {
 	const struct sl_step *def = &rt->topology->steps[step];
 	json_t *to = json_object(), *ports = json_object(), *list = json_array();
-	int64_t in = 0;
+	int64_t sent = 0;
 
 	json_object_set_new(to, "name", json_string(def->name));
 	json_object_set_new(to, "operator", json_string(def->op->name));
-	if (!step_counts(rt, def, ports, e) || (def->host != (int)step && !inlined_in(rt, def, &in, e))) {
+	if (!step_counts(rt, def, ports, e) || !sent_to(rt, def, &sent, e)) {
 		json_decref(ports);
 		json_decref(list);
 		json_decref(to);
@@ -230,13 +248,13 @@ static json_t *step_json(struct sl_runtime *rt, size_t step, struct sl_error *e)
 	json_object_set(to, "dead_sources", child(child(ports, "dead"), "sources"));
 	json_object_set(to, "dead_domains", child(child(ports, "dead"), "domains"));
 	if (def->host == (int)step) {
-		if (!step_progress(rt, def, to, e)) {
+		if (!step_progress(rt, def, sent, to, e)) {
 			json_decref(ports);
 			json_decref(to);
 			return NULL;
 		}
 	} else { /* inlined: what came in has left */
-		json_object_set_new(to, "in", json_integer(in));
+		json_object_set_new(to, "in", json_integer(sent));
 		json_object_set_new(to, "lag", json_integer(0));
 		json_object_set_new(to, "in_flight", json_integer(0));
 		json_object_set_new(to, "state", json_string("inlined"));
