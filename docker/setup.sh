@@ -4,6 +4,7 @@
 #     docker/setup.sh          compiler, CMake and the libraries
 #     docker/setup.sh --fuzz   and clang with libFuzzer
 #     docker/setup.sh --kafka  and Java, Maven and Python, for tests on real brokers
+#     docker/setup.sh --llm    and Python and the openssl command, for tests with servers of models
 #     docker/setup.sh --dev    and clang-format, shellcheck, gdb
 #
 # It can be run again at any time: when nothing is missing it asks dpkg once and
@@ -73,17 +74,19 @@ java_17() {
 
 fuzz=no
 kafka=no
+llm=no
 dev=no
 for arg in "$@"; do
 	case $arg in
 	--fuzz) fuzz=yes ;;
 	--kafka) kafka=yes ;;
+	--llm) llm=yes ;;
 	--dev) dev=yes ;;
 	-h | --help)
 		usage
 		exit 0
 		;;
-	*) die "unknown option '$arg'; known: --fuzz --kafka --dev --help" ;;
+	*) die "unknown option '$arg'; known: --fuzz --kafka --llm --dev --help" ;;
 	esac
 done
 
@@ -103,6 +106,9 @@ if [[ $kafka == yes ]]; then
 	if ! java_17; then
 		install default-jre-headless # 17 in Debian 12, later ones elsewhere
 	fi
+fi
+if [[ $llm == yes ]]; then
+	install openssl python3-venv procps
 fi
 if [[ $dev == yes ]]; then
 	install clang-format shellcheck gdb

@@ -150,6 +150,15 @@ run_demo() {
 	rm -rf "$out"
 }
 
+run_llm() {
+	if ! bash docker/setup.sh --llm; then
+		failures+=("llm: docker/setup.sh --llm")
+		add llm 0 1 0
+		return
+	fi
+	suite llm release -R '^llm\.'
+}
+
 # The C tests share one broker; the scripts start what they need themselves.
 run_kafka() {
 	local dir status=0
@@ -205,7 +214,7 @@ run_stage() {
 	release) suite release release -E '^(sim|kill|llm|kafka)\.' ;;
 	sim) suite sim release -R '^sim\.' ;;
 	kill) suite kill release -R '^kill\.' ;;
-	llm) suite llm release -R '^llm\.' ;;
+	llm) run_llm ;;
 	demo) run_demo ;;
 	kafka) run_kafka ;;
 	asan) suite asan asan -E '^(sim|kill|llm|kafka)\.' ;;
