@@ -100,9 +100,16 @@ certificates() {
 # ---- processes: NAME is ours while the process in DIR/NAME.pid names DIR/NAME.properties on its command line
 
 alive() { # NAME
-	local pid
+	local pid words='' try
 	pid=$(cat "$dir/$1.pid" 2>/dev/null) || return 1
-	grep -qsxzF "$dir/$1.properties" "/proc/$pid/cmdline"
+	# While one program becomes another (exec), a process has no command line for a millisecond; the dead never have.
+	for ((try = 0; try < 50; try++)); do
+		words=$({ tr '\0' '\n' <"/proc/$pid/cmdline"; } 2>/dev/null) || return 1
+		[[ -z $words ]] || break
+		grep -qs '^State:[[:space:]]*[^ZX[:space:]]' "/proc/$pid/status" || return 1
+		sleep 0.02
+	done
+	grep -qxF "$dir/$1.properties" <<<"$words"
 }
 
 signal() { # SIGNAL NAME: whether there was one to signal

@@ -104,8 +104,8 @@ start() {
 		finish registry
 		finish front
 	done
-	tail -n 5 "$dir/registry.log" >&2
-	die "the registry did not start; its log is '$dir/registry.log'"
+	tail -n 5 "$dir"/{front,registry}.log >&2 2>/dev/null || true
+	die "the registry did not start; its logs are '$dir/registry.log' and, where it has a gateway, '$dir/front.log'"
 }
 
 command=${1:-}
