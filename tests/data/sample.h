@@ -92,8 +92,8 @@ struct sl_flip_plan {
 	double share;      /* of the arriving labels, wrong ones */
 	double gold;       /* of the prompts, or of the lines, gold ones */
 	bool gold_by_line; /* false: a prompt is gold as a whole */
-	/* Wrong labels mostly prefer the longer answer: four in five of them stand where the truth is the shorter one,
-	 * as far as there are so many (at most nine in ten of those are wrong). False: evenly. */
+	/* Wrong labels mostly prefer the longer answer: nine in ten of them stand where the truth is the shorter one,
+	 * as far as there are so many (at most 95 in 100 of those are wrong). False: evenly. */
 	bool prefers_longer;
 };
 struct sl_flip_counts {

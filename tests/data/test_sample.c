@@ -216,8 +216,8 @@ static void flips_are_where_asked(void **state)
 		bool prefers_longer;
 		double among_shorter, among_rest; /* wrong labels */
 	} rows[] = { { "evenly", 0.4, false, 0.3, 0.3 },
-		     { "longer", 0.4, true, 0.6, 0.1 },
-		     { "longer, few short", 0.1, true, 0.9, 0.21 / 0.9 },
+		     { "longer", 0.4, true, 0.675, 0.05 },
+		     { "longer, few short", 0.1, true, 0.95, 0.205 / 0.9 },
 		     { "longer, none short", 0, true, 0, 0.3 } };
 	char folder[] = "/tmp/sluice-flip-XXXXXX", path[64];
 	struct sl_error e;
