@@ -202,7 +202,7 @@ static void test_asked_again_by_curl(void **state)
 	struct server *s = server_start(0, answer_stale, NULL);
 	struct asked a[2] = { 0 };
 
-	f->def.retries = 0;
+	f->def.retries = 1;
 	open_ports(f, s->port, 0);
 	ask(f, &a[0], "{}");
 	wait_settled(f, 1);

@@ -310,6 +310,8 @@ static void test_bucket(void **state)
 	assert_int_equal(sl_bucket_wait_ms(&b, 1000, 0), 0);
 	sl_bucket_take(&b, 1000);
 	assert_int_equal(sl_bucket_wait_ms(&b, 1000, 0), 1000); /* not more than full */
+	sl_bucket_give(&b, -9.2e18); /* a server says anything: a minute is lost, and not all time to come */
+	assert_int_equal(sl_bucket_wait_ms(&b, 1000, 0), 61000);
 	/* Slow ones: one a minute. */
 	sl_bucket_init(&b, 1, 0);
 	sl_bucket_take(&b, 1);

@@ -165,6 +165,16 @@ static void settle(struct sl_http_member *m)
 
 /* -- Sending ------------------------------------------------------------------------------------ */
 
+/* Curl may send again what was lost with a dead connection, but not what was not reserved for. */
+static uint32_t sends_left(const struct endpoint *p, const struct call *c)
+{
+	uint32_t paid = 1 + (uint32_t)p->def->retries;
+
+	if (c->out->plain)
+		return c->out->once;
+	return paid > c->unknown ? paid - c->unknown : 1;
+}
+
 static void send_now(struct endpoint *p, struct call *c, int64_t now_ms)
 {
 	struct sl_http_attempt *a = p->idle;
@@ -174,6 +184,7 @@ static void send_now(struct endpoint *p, struct call *c, int64_t now_ms)
 	else
 		a = sl_http_attempt_new(&p->member);
 	sl_requests_set(&p->requests, a, c->out, c->path.replica, c->path.key);
+	a->sends_max = sends_left(p, c);
 	a->call = c;
 	c->attempt = a;
 	list_add(&p->under_way, c, p->under_way.last);
@@ -288,7 +299,7 @@ static void give_up(struct endpoint *p, struct call *c, const char *why)
 }
 
 /* The question was not answered: once more, later, or no more. */
-static void again(struct endpoint *p, struct call *c, enum sl_reply_class class, const struct sl_reply_headers *h,
+static void again(struct endpoint *p, struct call *c, enum sl_reply_class class, const struct sl_http_attempt *a,
 		  const char *why, int64_t now_ms)
 {
 	bool away = sl_route_away(&p->route) != NULL;
@@ -304,7 +315,7 @@ static void again(struct endpoint *p, struct call *c, enum sl_reply_class class,
 	case SL_REPLY_BROKEN:
 	case SL_REPLY_SERVER:
 	case SL_REPLY_CONFLICT:
-		counts = !c->path.replica_probe;
+		counts = !c->path.replica_probe && !a->refused;
 		perhaps_done = c->attempts > 0;
 		c->failures += counts;
 		c->server_errors += class == SL_REPLY_SERVER;
@@ -337,7 +348,8 @@ static void again(struct endpoint *p, struct call *c, enum sl_reply_class class,
 	/* A refusal waits also while the endpoint is away, for less than the circuit: where some connections are
 	 * answered and others refused it closes again and again. */
 	if ((refused && !elsewhere) || (counts && !away))
-		to_delayed(p, c, now_ms + sl_retry_delay_ms(h, refused ? c->refusals : c->failures, chance(p)));
+		to_delayed(p, c,
+			   now_ms + sl_retry_delay_ms(&a->headers, refused ? c->refusals : c->failures, chance(p)));
 	else
 		to_ready(p, c);
 }
@@ -372,9 +384,8 @@ static void ended(struct sl_http_member *m, struct sl_http_attempt *a, int64_t n
 	p->stats.attempts += a->sends;
 	p->stats.bytes_received += (int64_t)a->body.size;
 	p->stats.classes[class]++;
-	if (a->sends) {
-		/* All but the last were given up by curl on a dead connection. */
-		uint32_t unknown = c->out->plain ? 0 : a->sends - 1 + ((a->code || a->too_large) && a->sent_whole);
+	if (!c->out->plain) {
+		uint32_t unknown = sl_http_attempt_unknown(a);
 
 		c->unknown += unknown;
 		p->stats.unknown += unknown;
@@ -393,6 +404,8 @@ static void ended(struct sl_http_member *m, struct sl_http_attempt *a, int64_t n
 		sl_endpoint_stats_latency(&p->stats, now_ms - a->began_ms);
 		/* fall through */
 	case SL_REPLY_REFUSED:
+		if (class == SL_REPLY_REFUSED)
+			sl_reply_hide(&a->body, p->def->keys.at, p->def->keys.count);
 		snprintf(c->why, sizeof c->why, "%s", why);
 		c->body = a->body;
 		a->body = (struct sl_buf){ 0 };
@@ -404,7 +417,7 @@ static void ended(struct sl_http_member *m, struct sl_http_attempt *a, int64_t n
 		to_settled(p, c, SL_GAVE_UP);
 		break;
 	default:
-		again(p, c, class, &a->headers, why, now_ms);
+		again(p, c, class, a, why, now_ms);
 		break;
 	}
 	a->next = p->idle;
@@ -426,7 +439,7 @@ static void leave(struct sl_http_member *m)
 		list_take(&p->under_way, c);
 		sl_route_aborted(&p->route, &c->path);
 		c->attempts += a->sends;
-		c->unknown += a->sends && !c->out->plain ? a->sends - 1 + a->sent_whole : 0;
+		c->unknown += c->out->plain ? 0 : sl_http_attempt_unknown(a);
 		sl_http_attempt_free(a);
 		settle_away(p, c, "stopped", "without waiting for the answer");
 	}

@@ -38,7 +38,9 @@ void sl_bucket_take(struct sl_bucket *b, double cost)
 
 void sl_bucket_give(struct sl_bucket *b, double cost)
 {
-	b->level = fmin(b->capacity, b->level + cost);
+	const double least = fmin(b->level, -b->per_ms * MINUTE_MS);
+
+	b->level = fmax(least, fmin(b->capacity, b->level + cost));
 }
 
 void sl_allowance_said(struct sl_allowance *a, const struct sl_announced *said, int64_t now_ms)

@@ -20,7 +20,7 @@ void sl_bucket_init(struct sl_bucket *b, int64_t per_minute, int64_t now_ms); /*
 /* How long until `cost` may be taken. What is more than the bucket holds may go when it is full, on credit. */
 int64_t sl_bucket_wait_ms(struct sl_bucket *b, double cost, int64_t now_ms);
 void sl_bucket_take(struct sl_bucket *b, double cost);
-/* It cost less (or, negative, more) than was taken. */
+/* It cost less (or, negative, more) than was taken: at most a minute's worth, whatever a server says. */
 void sl_bucket_give(struct sl_bucket *b, double cost);
 
 struct sl_allowance {

@@ -106,9 +106,25 @@ static int on_send(void *arg, char *ip, char *local_ip, int port, int local_port
 	(void)local_ip;
 	(void)port;
 	(void)local_port;
+	if (a->sends_max && a->sends >= a->sends_max) {
+		a->refused = true;
+		return CURL_PREREQFUNC_ABORT;
+	}
 	if (a->sends++ == 0)
 		a->member->connecting--;
+	a->lost = false;
 	return CURL_PREREQFUNC_OK;
+}
+
+/* A connection is being made: the first, or one in the place of a dead one. */
+static int on_connect(void *arg, curl_socket_t fd, curlsocktype purpose)
+{
+	struct sl_http_attempt *a = arg;
+
+	(void)fd;
+	(void)purpose;
+	a->lost = a->sends > 0;
+	return CURL_SOCKOPT_OK;
 }
 
 /* -- Attempts -------------------------------------------------------------------------------- */
@@ -130,6 +146,8 @@ struct sl_http_attempt *sl_http_attempt_new(struct sl_http_member *m)
 	curl_easy_setopt(a->easy, CURLOPT_HEADERDATA, a);
 	curl_easy_setopt(a->easy, CURLOPT_PREREQFUNCTION, on_send);
 	curl_easy_setopt(a->easy, CURLOPT_PREREQDATA, a);
+	curl_easy_setopt(a->easy, CURLOPT_SOCKOPTFUNCTION, on_connect);
+	curl_easy_setopt(a->easy, CURLOPT_SOCKOPTDATA, a);
 	curl_easy_setopt(a->easy, CURLOPT_PROTOCOLS_STR, "http,https");
 	curl_easy_setopt(a->easy, CURLOPT_ACCEPT_ENCODING, ""); /* whatever curl can undo */
 	curl_easy_setopt(a->easy, CURLOPT_TCP_KEEPALIVE, 1L);
@@ -147,7 +165,7 @@ void sl_http_loop_start(struct sl_http_loop *l, struct sl_http_attempt *a, int64
 {
 	sl_buf_clear(&a->body);
 	sl_reply_headers_none(&a->headers);
-	a->too_large = a->sent_whole = false;
+	a->too_large = a->sent_whole = a->refused = a->lost = false;
 	a->sends = 0;
 	a->header_bytes = 0;
 	a->code = 0;
@@ -171,6 +189,14 @@ static void ended(struct sl_http_attempt *a, CURLcode code)
 	curl_easy_getinfo(a->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
 	a->sent_whole = a->sends > 0 && uploaded >= (curl_off_t)a->request_size;
 	a->ended_ms = sl_http_now_ms();
+}
+
+uint32_t sl_http_attempt_unknown(const struct sl_http_attempt *a)
+{
+	if (a->sends == 0)
+		return 0;
+	/* All but the last were given up by curl on a dead connection. */
+	return a->sends - 1 + (a->lost || a->refused || ((a->code || a->too_large) && a->sent_whole));
 }
 
 void sl_http_loop_abort(struct sl_http_loop *l, struct sl_http_attempt *a)

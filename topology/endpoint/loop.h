@@ -36,10 +36,13 @@ struct sl_http_attempt {
 	struct sl_reply_headers headers;
 	size_t header_bytes;
 	bool too_large;
-	uint32_t sends; /* curl sends again by itself when a kept connection turns out dead */
-	int code;       /* CURLcode */
+	uint32_t sends;     /* curl sends again by itself when a kept connection turns out dead, ... */
+	uint32_t sends_max; /* ... but not more often than this; the member's, 0: as it likes */
+	bool refused;       /* it wanted to */
+	bool lost;          /* the connection of the last send was given up for another one */
+	int code;           /* CURLcode */
 	long status;
-	bool sent_whole;
+	bool sent_whole; /* the last send */
 	int64_t began_ms, ended_ms;
 	char error[CURL_ERROR_SIZE];
 	struct sl_http_attempt *next; /* the member's */
@@ -74,6 +77,8 @@ void sl_http_loop_wake(struct sl_http_loop *l);
 /* On the loop's thread, with the lock. */
 struct sl_http_attempt *sl_http_attempt_new(struct sl_http_member *m);
 void sl_http_attempt_free(struct sl_http_attempt *a);
+/* After its end: how many of its sends may have been heard whole and got no whole answer. */
+uint32_t sl_http_attempt_unknown(const struct sl_http_attempt *a);
 void sl_http_loop_start(struct sl_http_loop *l, struct sl_http_attempt *a, int64_t now_ms);
 void sl_http_loop_abort(struct sl_http_loop *l, struct sl_http_attempt *a);
 

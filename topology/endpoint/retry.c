@@ -1,7 +1,6 @@
 /* retry.c -- see retry.h. */
 #include "retry.h"
 
-#include "../base/buf.h"
 #include "../base/text.h"
 
 #include <curl/curl.h>
@@ -13,6 +12,7 @@
 #define DELAY_MAX_MS 8000
 #define ERROR_BODY_MAX ((size_t)64 << 10) /* no error message is worth more reading */
 #define MESSAGE_MAX 160
+#define SECRET_LEAST 8
 
 static const struct {
 	const char *name, *word;
@@ -161,6 +161,19 @@ static void hide(char *text, const char *const *secrets, size_t count)
 		size_t size = strlen(secrets[i]);
 
 		for (char *at = size ? strstr(text, secrets[i]) : NULL; at; at = strstr(at, secrets[i]))
+			memset(at, '*', size);
+	}
+}
+
+void sl_reply_hide(struct sl_buf *body, const char *const *secrets, size_t secret_count)
+{
+	for (size_t i = 0; i < secret_count; i++) {
+		size_t size = strlen(secrets[i]);
+		uint8_t *at = body->data, *end = at + body->size;
+
+		if (size < SECRET_LEAST)
+			continue;
+		while (at < end && (at = memmem(at, (size_t)(end - at), secrets[i], size)))
 			memset(at, '*', size);
 	}
 }

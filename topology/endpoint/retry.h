@@ -7,6 +7,7 @@
 #ifndef SL_ENDPOINT_RETRY_H
 #define SL_ENDPOINT_RETRY_H
 
+#include "../base/buf.h"
 #include "headers.h"
 
 /* The classes of `sluice_endpoint_errors_total`, in its order; the first is none. */
@@ -51,5 +52,8 @@ int64_t sl_retry_delay_ms(const struct sl_reply_headers *h, uint32_t failures, d
 
 /* For people: "HTTP 503: the model is loading", "connection refused ...". Printable, cut, without any of `secrets`. */
 void sl_reply_why(const struct sl_reply *r, const char *const *secrets, size_t secret_count, char why[256]);
+/* The secrets in a body become stars: what is wrong goes on into records. Not those of less than 8 bytes, which are
+ * words and no secrets. */
+void sl_reply_hide(struct sl_buf *body, const char *const *secrets, size_t secret_count);
 
 #endif
