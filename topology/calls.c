@@ -208,6 +208,13 @@ static struct sl_question *call_new(struct sl_calls *c, size_t payer, const char
 	return call;
 }
 
+static bool too_old(const struct sl_calls *c, const struct sl_memo_answer *a)
+{
+	int64_t most = c->setup.bounds.age_max_ms;
+
+	return most && a->stored_ms < sl_calls_now_ms(c) - most;
+}
+
 static bool from_memo(struct sl_calls *c, struct sl_question *call, struct sl_error *e)
 {
 	struct sl_memo_answer a;
@@ -215,7 +222,7 @@ static bool from_memo(struct sl_calls *c, struct sl_question *call, struct sl_er
 
 	if (!sl_memo_get(c->setup.store, sl_buf_bytes(&c->memo), &call->out.key, &call->body, &a, &found, e))
 		return false;
-	if (!found) {
+	if (!found || too_old(c, &a)) {
 		sl_buf_clear(&call->body);
 		return true;
 	}

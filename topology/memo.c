@@ -100,18 +100,21 @@ bool sl_memo_evict(struct sl_store *store, struct sl_bytes prefix, const struct 
 		   bool (*used)(void *arg, const struct sl_id *key), void *arg, struct sl_writes *w, int64_t *bytes,
 		   int64_t *answers, int64_t *evicted, int64_t *oldest_ms, struct sl_error *e)
 {
-	struct sl_buf by_age = { 0 }, row = { 0 };
+	struct sl_buf by_age = { 0 }, row = { 0 }, answer = { 0 };
 	struct sl_store_scan *scan;
 	struct sl_bytes at, value;
 	size_t looked = 0;
+	bool done = true;
 
 	sl_buf_add_bytes(&by_age, prefix);
 	sl_buf_add_byte(&by_age, 't');
 	e->verdict = SL_OK;
 	*oldest_ms = INT64_MAX;
 	scan = store->ops->scan(store, sl_buf_bytes(&by_age));
-	while (store->ops->next(scan, &at, &value, e)) {
+	while (done && store->ops->next(scan, &at, &value, e)) {
 		struct sl_id key;
+		struct sl_memo_answer a;
+		bool found = false;
 		int64_t ms = 0, size = value.size == 8 ? (int64_t)sl_get_le64(value.data) : 0;
 		bool read = age_read(at, by_age.size, &ms, &key);
 		bool small = bounds->bytes_max == 0 || *bytes <= bounds->bytes_max;
@@ -130,8 +133,10 @@ bool sl_memo_evict(struct sl_store *store, struct sl_bytes prefix, const struct 
 		sl_writes_del(w, at);
 		if (!read)
 			continue;
+		done = sl_memo_get(store, prefix, &key, &answer, &a, &found, e);
 		sl_memo_key(&row, prefix, 'a', &key);
-		sl_writes_del(w, sl_buf_bytes(&row));
+		if (!found || a.stored_ms == ms) /* else it was asked anew since */
+			sl_writes_del(w, sl_buf_bytes(&row));
 		*bytes = *bytes > size ? *bytes - size : 0;
 		*answers -= *answers > 0;
 		++*evicted;
@@ -139,5 +144,6 @@ bool sl_memo_evict(struct sl_store *store, struct sl_bytes prefix, const struct 
 	store->ops->end(scan);
 	sl_buf_release(&by_age);
 	sl_buf_release(&row);
+	sl_buf_release(&answer);
 	return e->verdict == SL_OK;
 }

@@ -7,8 +7,8 @@
  *     't' ms key           the same by age: ms big-endian, so that the oldest comes first; value: bytes of the answer
  *     'h' 's' 'n'          money: ledger.h
  *
- * A row that cannot be read is as good as none: the question is asked again. Oldest first, answers go when there are
- * more bytes than memo.max_bytes or when they are older than memo.max_age. */
+ * A row that cannot be read is as good as none, and so is one older than memo.max_age: the question is asked again.
+ * Oldest first, answers go when there are more bytes than memo.max_size or when they are too old. */
 #ifndef SL_MEMO_H
 #define SL_MEMO_H
 

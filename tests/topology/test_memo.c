@@ -251,6 +251,62 @@ static void bounded_while_asking(void **state)
 	sl_twins_free(b.twins);
 }
 
+/* An answer that is too old is none, also before it has gone; and its going does not take the new one along. */
+static void not_too_old(void **state)
+{
+	static const struct sl_endpoint_ops ops = { .send = echo_send };
+	struct sl_endpoint endpoint = { .ops = &ops, .name = "echo" };
+	struct box b = { .twins = sl_twins_new(1), .now_ms = 1000000 };
+	const struct sl_payer payer = {
+		.name = "echo", .model = "m", .endpoint = &endpoint, .share = -1, .share_day = -1
+	};
+	const struct sl_calls_setup setup = { .store = b.twins->store,
+					      .memo = prefix,
+					      .keep = keep,
+					      .wake = nothing,
+					      .arg = &b,
+					      .payers = &payer,
+					      .payer_count = 1,
+					      .share = -1,
+					      .share_day = -1,
+					      .bounds = { .age_max_ms = 5000 },
+					      .now_ms = tick };
+	static const struct {
+		int64_t later_ms;
+		bool asked;
+	} times[] = { { 0, true }, { 1000, false }, { 6000, true }, { 1000, false }, { 1000, false } };
+	struct sl_error e = { 0 };
+	struct sl_calls *c = sl_calls_new(&setup, &e);
+	struct sl_window *w = sl_window_new();
+
+	(void)state;
+	for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+		const char *const bodies[] = { "same", "other" }; /* the other one so that something is settled */
+
+		b.now_ms += times[i].later_ms;
+		for (size_t k = 0; k < 2; k++) {
+			struct sl_call call = { .endpoint = "echo", .body = sl_text(bodies[k]) };
+			uint32_t number;
+
+			if (k == 1)
+				call.sample = (uint32_t)i;
+			last = NULL;
+			assert_true(sl_calls_ask(c, w, 0, true, &call, &number, &e));
+			assert_true(sl_calls_admit(c, w, &e));
+			assert_int_equal(last != NULL, k == 1 || times[i].asked);
+			if (last)
+				last->done(last, &(struct sl_settlement){
+							 .status = 200, .body = sl_text("{}"), .attempts = 1 });
+			assert_true(sl_calls_settle(c, &e));
+			assert_int_equal(sl_calls_answer(w, number).status, 200);
+			sl_calls_end(c, w, false);
+		}
+	}
+	sl_window_free(w);
+	sl_calls_free(c);
+	sl_twins_free(b.twins);
+}
+
 /* -- usage ------------------------------------------------------------------------------------------ */
 
 static void what_servers_say(void **state)
@@ -295,9 +351,8 @@ static void what_servers_say(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_a_row_holds),
-		cmocka_unit_test(the_oldest_go_first),
-		cmocka_unit_test(bounded_while_asking),
+		cmocka_unit_test(what_a_row_holds),     cmocka_unit_test(the_oldest_go_first),
+		cmocka_unit_test(bounded_while_asking), cmocka_unit_test(not_too_old),
 		cmocka_unit_test(what_servers_say),
 	};
 
