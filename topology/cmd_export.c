@@ -5,6 +5,7 @@
 #include "commands.h"
 
 #include "../schemas/jsonl.h"
+#include "base/file.h"
 #include "topic_pairs.h"
 
 #include <errno.h>
@@ -47,6 +48,7 @@ struct export
 	enum sl_format format;
 	bool dead; /* a topic of dead letters */
 	FILE *out;
+	const char *to; /* for people */
 	struct sl_container *container;
 	struct sl_buf line;
 	int64_t written;
@@ -121,7 +123,7 @@ static bool write_record(struct export *x, const struct sl_record *r, const stru
 		return true;
 	if (errno == EPIPE)
 		return sl_error_set(e, SL_STOP, "%s", ""); /* the reader has enough: `| head` */
-	return sl_error_errno(e, SL_STOP, "cannot write");
+	return sl_error_errno(e, SL_STOP, "cannot write '%s'", x->to);
 }
 
 /* A dead letter may hold anything; *pair is what it holds, or has its source only and *whole is NULL. */
@@ -161,32 +163,30 @@ static bool write_topic(struct export *x, struct sl_error *e)
 	return e->verdict == SL_OK;
 }
 
-static bool finish_file(struct export *x, const char *beside, const char *path, struct sl_error *e)
+static bool finish_file(struct export *x, const char *to, bool sync, struct sl_error *e)
 {
-	bool done = fflush(x->out) == 0 && fsync(fileno(x->out)) == 0;
+	bool done = fflush(x->out) == 0 && (!sync || fsync(fileno(x->out)) == 0);
 
 	if (!done)
-		sl_error_errno(e, SL_STOP, "cannot write '%s'", beside);
+		sl_error_errno(e, SL_STOP, "cannot write '%s'", to);
 	fclose(x->out);
 	x->out = NULL;
-	if (done && rename(beside, path) != 0)
-		done = sl_error_errno(e, SL_STOP, "cannot rename to '%s'", path);
 	return done;
 }
 
-/* To a file: all of it or none. */
+/* To a file: all of it or none. To what is no plain file (/dev/null, a pipe, a link): as it comes. */
 static bool to_file(struct export *x, const char *path, bool avro, struct sl_error *e)
 {
+	bool beside = sl_file_is_plain(path), done;
 	struct sl_buf name = { 0 };
-	const char *beside;
-	bool done;
+	const char *to;
 
-	sl_buf_print(&name, "%s.part", path);
-	beside = sl_buf_text(&name);
+	sl_buf_print(&name, "%s%s", path, beside ? ".part" : "");
+	x->to = to = sl_buf_text(&name);
 	if (avro)
-		x->container = sl_container_new(beside, e);
-	else if (!(x->out = fopen(beside, "we")))
-		sl_error_errno(e, SL_STOP, "cannot write '%s'", beside);
+		x->container = sl_container_new(to, e);
+	else if (!(x->out = fopen(to, "we")))
+		sl_error_errno(e, SL_STOP, "cannot write '%s'", to);
 	done = (x->container || x->out) && write_topic(x, e);
 	if (x->container) {
 		struct sl_error closing;
@@ -194,16 +194,16 @@ static bool to_file(struct export *x, const char *path, bool avro, struct sl_err
 		if (!sl_container_close(x->container, done ? e : &closing))
 			done = false;
 		x->container = NULL;
-		if (done && rename(beside, path) != 0)
-			done = sl_error_errno(e, SL_STOP, "cannot rename to '%s'", path);
 	} else if (done) {
-		done = finish_file(x, beside, path, e);
+		done = finish_file(x, to, beside, e);
 	} else if (x->out) {
 		fclose(x->out);
 		x->out = NULL;
 	}
-	if (!done)
-		(void)unlink(beside);
+	if (done && beside && rename(to, path) != 0)
+		done = sl_error_errno(e, SL_STOP, "cannot rename to '%s'", path);
+	if (!done && beside)
+		(void)unlink(to);
 	sl_buf_release(&name);
 	return done;
 }
@@ -243,7 +243,7 @@ static int run(void *self, const struct sl_texts *words)
 {
 	struct export_args *a = self;
 	const char *format = a->format ? a->format : "implicit";
-	struct export x = { .args = a, .out = stdout };
+	struct export x = { .args = a, .out = stdout, .to = "standard output" };
 	struct sl_error e = { 0 };
 	struct sl_session s;
 	bool avro = strcmp(format, "avro") == 0;

@@ -160,7 +160,7 @@ static int write_lines(const struct sample *x, const struct sl_gold_args *a)
 		sl_buf_add_bytes(&lines, sl_buf_bytes(&x->least.at[i].value));
 	if (!a->output)
 		fwrite(lines.data, 1, lines.size, stdout);
-	else if (!sl_file_replace(a->output, sl_buf_bytes(&lines), &e))
+	else if (!sl_file_write(a->output, sl_buf_bytes(&lines), &e))
 		code = sl_command_failed(&e);
 	sl_buf_release(&lines);
 	if (code == SL_EXIT_OK && a->common.json) {

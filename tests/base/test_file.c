@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <cmocka.h>
 
@@ -51,6 +52,39 @@ static void test_files(void **state)
 
 	assert_true(sl_folder_remove(in_folder("a"), &e));
 	assert_int_not_equal(access(in_folder("a"), F_OK), 0);
+	assert_true(sl_folder_remove(in_folder("a"), &e));
+	sl_buf_release(&b);
+}
+
+/* What is no plain file stays what it is: a device, a pipe, a link. */
+static void test_not_replaced(void **state)
+{
+	struct sl_buf b = { 0 };
+	struct sl_error e = { 0 };
+	char link[256], got[8] = { 0 };
+	int pipe;
+
+	(void)state;
+	assert_true(sl_folder_make(in_folder("a"), &e));
+	assert_true(sl_file_write(in_folder("a/f"), sl_text("plain"), &e));
+	assert_true(sl_file_is_plain(in_folder("a/none")));
+	assert_false(sl_file_is_plain("/dev/null"));
+
+	snprintf(link, sizeof link, "%s/a/link", folder);
+	assert_int_equal(symlink("f", link), 0);
+	assert_true(sl_file_write(link, sl_text("ab"), &e));
+	assert_true(readlink(link, got, sizeof got) == 1);
+	assert_true(sl_file_read(in_folder("a/f"), 9, &b, &e));
+	assert_string_equal(sl_buf_text(&b), "ab");
+
+	assert_int_equal(mkfifo(in_folder("a/pipe"), 0600), 0);
+	pipe = open(in_folder("a/pipe"), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	assert_true(sl_file_write(in_folder("a/pipe"), sl_text("through"), &e));
+	assert_int_equal(read(pipe, got, sizeof got), 7);
+	assert_false(sl_file_is_plain(in_folder("a/pipe")));
+	close(pipe);
+	assert_false(sl_file_write(folder, sl_text("x"), &e));
+	assert_non_null(strstr(e.text, "Is a directory"));
 	assert_true(sl_folder_remove(in_folder("a"), &e));
 	sl_buf_release(&b);
 }
@@ -141,6 +175,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_files),
+		cmocka_unit_test(test_not_replaced),
 		cmocka_unit_test(test_log),
 		cmocka_unit_test(test_threads),
 	};

@@ -114,6 +114,31 @@ fail:
 	return false;
 }
 
+bool sl_file_is_plain(const char *path)
+{
+	struct stat st;
+
+	return lstat(path, &st) != 0 || S_ISREG(st.st_mode);
+}
+
+bool sl_file_write(const char *path, struct sl_bytes data, struct sl_error *e)
+{
+	bool done;
+	int fd;
+
+	if (sl_file_is_plain(path))
+		return sl_file_replace(path, data, e);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return sl_error_errno(e, SL_STOP, "cannot write '%s'", path);
+	done = sl_write_all(fd, data.data, data.size, e);
+	if (!done)
+		sl_error_in(e, "'%s'", path);
+	if (close(fd) && done)
+		done = sl_error_errno(e, SL_STOP, "cannot close '%s'", path);
+	return done;
+}
+
 static bool make_one(const char *path, struct sl_error *e)
 {
 	struct stat st;

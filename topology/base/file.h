@@ -14,6 +14,12 @@ bool sl_file_read(const char *path, size_t max_bytes, struct sl_buf *to, struct 
  * bytes or the new ones, also after power loss. */
 bool sl_file_replace(const char *path, struct sl_bytes data, struct sl_error *e) SL_MUST_CHECK;
 
+/* Is there nothing at the path, or a plain file? A device, a pipe or a link is written to and never replaced: -o
+ * /dev/null must not make a file of it. */
+bool sl_file_is_plain(const char *path);
+/* As sl_file_replace where the path is plain, else written through. */
+bool sl_file_write(const char *path, struct sl_bytes data, struct sl_error *e) SL_MUST_CHECK;
+
 /* Like mkdir -p; an existing folder is fine. */
 bool sl_folder_make(const char *path, struct sl_error *e) SL_MUST_CHECK;
 bool sl_folder_sync(const char *path, struct sl_error *e) SL_MUST_CHECK;

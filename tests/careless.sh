@@ -1,0 +1,75 @@
+#!/usr/bin/env bash
+# careless.sh -- what a person in a hurry does to the program: a mistyped folder, a prompt file that is not there, a file
+# of the wrong kind, output into a device. Each is answered at once, by name, and harms nothing. No server is needed.
+#
+#     bash tests/careless.sh PATH/TO/sluice        (from the root of the repository)
+set -u
+sluice=${1:?usage: careless.sh PATH/TO/sluice}
+work=$(mktemp -d "${TMPDIR:-/tmp}/sluice-careless-XXXXXX")
+failures=0
+checks=0
+trap 'rm -rf "$work"' EXIT
+
+failed() {
+	echo "FAILED: $*"
+	failures=$((failures + 1))
+}
+
+# run EXPECTED_CODE WORD ...: runs sluice, keeps what it printed in $out and $err.
+run() {
+	local expected=$1 code
+	shift
+	timeout 120 "$sluice" "$@" >"$work/out" 2>"$work/err"
+	code=$?
+	out=$(cat "$work/out")
+	err=$(cat "$work/err")
+	checks=$((checks + 1))
+	if [ "$code" -ne "$expected" ]; then
+		failed "sluice $*: exit code $code, expected $expected"
+		sed 's/^/    /' "$work/err"
+	fi
+}
+
+# says TEXT: on the error output. holds WORD ...: the test holds.
+says() {
+	checks=$((checks + 1))
+	[[ $err == *"$1"* ]] || failed "expected '$1' in: $err"
+}
+holds() {
+	checks=$((checks + 1))
+	"$@" || failed "$*"
+}
+
+pairs() { # pairs FIRST LAST
+	local i
+	for i in $(seq "$1" "$2"); do
+		printf '{"prompt":"What is %d plus %d?","chosen":"It is %d.","rejected":"Nobody knows, number %d."}\n' \
+			"$i" "$i" $((2 * i)) "$i"
+	done
+}
+
+cp -r topology "$work/mine"
+data=$work/data
+mine=(-t "$work/mine/curate.yaml" --data "$data" --set metrics=off)
+pairs 1 20 >"$work/pairs.jsonl"
+
+echo "-- output into what is no plain file"
+run 0 ingest "${mine[@]}" "$work/pairs.jsonl"
+mkfifo "$work/pipe"
+cat "$work/pipe" >"$work/through" &
+run 0 export "${mine[@]}" --topic pairs.raw -o "$work/pipe"; says "20 records"
+wait $!
+holds test "$(wc -l <"$work/through")" -eq 20
+holds test -p "$work/pipe"
+ln -s through "$work/link"
+for format in implicit avro; do
+	run 0 export "${mine[@]}" --topic pairs.raw --format $format --limit 3 -o "$work/link"; says "3 records"
+	holds test -L "$work/link"
+done
+run 0 gold "${mine[@]}" sample 2 --from pairs.raw -o "$work/link"; says "2 of 20"
+holds test -L "$work/link"
+holds test "$(wc -l <"$work/through")" -eq 2
+run 1 export "${mine[@]}" --topic pairs.raw -o "$work"; says "$work"
+
+echo "careless: $checks checks, $failures failed"
+[ "$failures" -eq 0 ]
