@@ -27,7 +27,7 @@
 #define ALIKE 0.05       /* intraclass correlation of pairs of one prompt */
 #define LAPSE 0.2        /* see posterior.h */
 #define SHARE_L2 4       /* holds the shares of find_shares to 1: half more or less is no surprise */
-#define SHARE_STEPS 20
+#define SHARE_STEPS 50
 #define SHARE_MOST 2
 
 static const double l2_all_grid[] = { 1, 10 };
@@ -291,40 +291,78 @@ static void choose_l2(struct sl_fitting *f, struct sl_logistic_row *rows)
 	f->l2_domain = domain;
 }
 
-/* logit P = intercept + a (the other witnesses) + b (the judge's log-odds): both 1 where he errs independently. By
- * Newton's method. */
+/* logit P = intercept + a (the other witnesses) + b (the judge's log-odds): both 1 where he errs independently. */
 struct shares {
 	double a, b;
 };
 
+/* A row as the shares see it. */
+struct shared {
+	double intercept, others, judge;
+};
+
+static struct shared shared_of(const struct sl_logistic_row *row, const double *silent)
+{
+	static const double only_intercept[SL_LOGISTIC_COLUMNS] = { [SL_COLUMN_INTERCEPT] = 1 };
+	double intercept = sl_logistic_logit(silent, only_intercept, row->domain);
+
+	return (struct shared){ intercept, sl_logistic_logit(silent, row->x, row->domain) - intercept,
+				row->x[SL_COLUMN_JUDGE] };
+}
+
+/* What is minimised. */
+static double shares_loss(const struct sl_logistic_row *rows, size_t count, const double *silent, uint32_t without_fold,
+			  struct shares s)
+{
+	double sum = SHARE_L2 / 2.0 * ((s.a - 1) * (s.a - 1) + (s.b - 1) * (s.b - 1));
+
+	for (size_t i = 0; i < count; i++) {
+		struct shared x = shared_of(&rows[i], silent);
+		double logit = x.intercept + s.a * x.others + s.b * x.judge;
+
+		if (rows[i].fold != without_fold)
+			sum += rows[i].weight * sl_loss(rows[i].right ? logit : -logit);
+	}
+	return sum;
+}
+
+/* By Newton's method, with steps cut in half until they go down: where a judge of whom all that is known misleads was
+ * put to these rows, the first one would lead far away. */
 static struct shares find_shares(const struct sl_logistic_row *rows, size_t count, const double *silent,
 				 uint32_t without_fold)
 {
-	static const double only_intercept[SL_LOGISTIC_COLUMNS] = { [SL_COLUMN_INTERCEPT] = 1 };
-	struct shares s = { 1, 1 };
+	struct shares s = { 1, 1 }, next = s;
+	double loss = shares_loss(rows, count, silent, without_fold, s), after;
 
 	for (int step = 0; step < SHARE_STEPS; step++) {
 		double slope_a = SHARE_L2 * (s.a - 1), slope_b = SHARE_L2 * (s.b - 1);
 		double aa = SHARE_L2, ab = 0, bb = SHARE_L2, determinant;
 
 		for (size_t i = 0; i < count; i++) {
-			double intercept = sl_logistic_logit(silent, only_intercept, rows[i].domain), p, curve;
-			double others = sl_logistic_logit(silent, rows[i].x, rows[i].domain) - intercept;
-			double judge = rows[i].x[SL_COLUMN_JUDGE];
+			struct shared x = shared_of(&rows[i], silent);
+			double p, curve;
 
 			if (rows[i].fold == without_fold)
 				continue;
-			p = sl_sigmoid(intercept + s.a * others + s.b * judge);
+			p = sl_sigmoid(x.intercept + s.a * x.others + s.b * x.judge);
 			curve = rows[i].weight * p * (1 - p);
-			slope_a += rows[i].weight * (p - rows[i].right) * others;
-			slope_b += rows[i].weight * (p - rows[i].right) * judge;
-			aa += curve * others * others;
-			ab += curve * others * judge;
-			bb += curve * judge * judge;
+			slope_a += rows[i].weight * (p - rows[i].right) * x.others;
+			slope_b += rows[i].weight * (p - rows[i].right) * x.judge;
+			aa += curve * x.others * x.others;
+			ab += curve * x.others * x.judge;
+			bb += curve * x.judge * x.judge;
 		}
 		determinant = aa * bb - ab * ab;
-		s.a -= (bb * slope_a - ab * slope_b) / determinant;
-		s.b -= (aa * slope_b - ab * slope_a) / determinant;
+		after = INFINITY;
+		for (double length = 1; after > loss && length > 1e-9; length /= 2) {
+			next.a = s.a - length * (bb * slope_a - ab * slope_b) / determinant;
+			next.b = s.b - length * (aa * slope_b - ab * slope_a) / determinant;
+			after = shares_loss(rows, count, silent, without_fold, next);
+		}
+		if (!(after < loss)) /* it is there */
+			break;
+		s = next;
+		loss = after;
 	}
 	s.a = fmax(0, fmin(SHARE_MOST, s.a));
 	s.b = fmax(0, fmin(SHARE_MOST, s.b));

@@ -186,30 +186,32 @@ static bool is_blind(const struct sl_fitting *f, const struct sl_fit_row *r)
 	return r->domain != SL_LOGISTIC_NO_DOMAIN && f->p.domains[r->domain].blind;
 }
 
-/* Two independent witnesses against the label as it arrived. */
-static bool rejected_twice(const struct sl_fit_row *r)
+/* Two independent witnesses against the label as it arrived, the judge one of them where he speaks and was asked: as
+ * filter has it (operators/rules.h). */
+static bool rejected_twice(const struct sl_fitting *f, const struct sl_fit_row *r)
 {
+	bool listed = r->domain != SL_LOGISTIC_NO_DOMAIN;
+	bool speaks = listed ? f->p.domains[r->domain].judge_speaks : f->p.judge_speaks;
 	struct sl_witnesses w = sl_fit_witnesses(r);
 
-	return w.gold < 0 && (w.best < 0 || w.judge < 0);
+	return w.gold < 0 && (speaks && !isnan(w.judge) ? w.judge < 0 : w.best < 0);
 }
 
 struct sl_accuracy sl_fit_flips(struct sl_fitting *f)
 {
+	struct sample s = sample_new(f->count);
 	struct sl_accuracy flips;
-	double wrong = 0;
-	int64_t count = 0;
 
 	for (size_t i = 0; i < f->count; i++) {
 		const struct sl_fit_row *r = &f->rows[i];
 
-		if (isnan(r->p) || is_blind(f, r) || r->p > f->o->flip || !rejected_twice(r))
+		if (isnan(r->p) || is_blind(f, r) || r->p > f->o->flip || !rejected_twice(f, r))
 			continue;
-		count++;
-		wrong += !r->row->arrived_right;
+		sample_add(&s, r, r->row->arrived_right ? -1 : 1);
 	}
-	flips = sl_accuracy_of(wrong, count);
-	f->p.flip_low = count ? flips.low : 0;
+	flips = sample_take(&s);
+	sample_release(&s);
+	f->p.flip_low = flips.count ? flips.low : 0;
 	return flips;
 }
 
