@@ -112,18 +112,23 @@ struct sl_bytes sl_messages_text(const struct sl_messages *m, struct sl_arena *a
 	return (struct sl_bytes){ start, size };
 }
 
-static size_t words_in(const struct sl_messages *m)
+/* Bytes that begin a character of UTF-8. */
+static size_t characters_in(const struct sl_messages *m)
 {
 	size_t count = 0;
 
-	for (size_t i = 0; i < m->count; i++)
-		count += sl_words_count(m->at[i].content);
+	for (size_t i = 0; i < m->count; i++) {
+		const uint8_t *text = m->at[i].content.data;
+
+		for (size_t k = 0; k < m->at[i].content.size; k++)
+			count += (text[k] & 0xc0) != 0x80;
+	}
 	return count;
 }
 
 int sl_pair_length_sign(const struct sl_pair *p)
 {
-	size_t chosen = words_in(&p->chosen), rejected = words_in(&p->rejected);
+	size_t chosen = characters_in(&p->chosen), rejected = characters_in(&p->rejected);
 
 	return (chosen > rejected) - (chosen < rejected);
 }

@@ -182,7 +182,8 @@ struct sl_id sl_messages_key(const struct sl_messages *m, struct sl_arena *scrat
 /* All contents joined by a newline; one message is returned without a copy. */
 struct sl_bytes sl_messages_text(const struct sl_messages *m, struct sl_arena *a);
 
-/* The sign of words(chosen) - words(rejected), words as in topology/base/text.h: 1, 0, -1. */
+/* The sign of characters(chosen) - characters(rejected): 1, 0, -1. Characters, because not every language has spaces.
+ */
 int sl_pair_length_sign(const struct sl_pair *p);
 /* `domain`, or else `source`: what evidence is kept by. */
 struct sl_bytes sl_pair_domain(const struct sl_pair *p);

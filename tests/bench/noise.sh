@@ -5,7 +5,8 @@
 #     tests/bench/noise.sh --build DIR FILE...       other files, the binaries in DIR as they are
 #
 #     --share 0.3           of the labels that arrive, wrong ones
-#     --systematic          wrong mostly where the truth is the shorter answer (default: at random)
+#     --systematic          wrong mostly where the truth is the shorter answer: 0.9 of the wrong ones (default: at random)
+#     --longer-share X      the same with another part of them; a label that is wrong at random stands there in about 0.42
 #     --gold-share 0.2      of the prompts (or lines), verified by people: they keep the true label and say how it arrived
 #     --regime prompts      new prompts: no prompt is both gold and raw (default), or
 #              random       same prompts: any line may be gold
@@ -25,7 +26,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
-build='' out='' share=0.3 gold=0.2 seed=1 kind=random by=prompt rules=paper,posterior keeps=0.80,0.85,0.90
+build='' out='' share=0.3 gold=0.2 seed=1 longer=0 by=prompt rules=paper,posterior keeps=0.80,0.85,0.90
 flips=on
 files=() tool=() keys=() sets=()
 
@@ -36,7 +37,7 @@ die() {
 
 while [[ $# -gt 0 ]]; do
 	case $1 in
-	--build | --out | --share | --gold-share | --seed | --regime | --rules | --keeps | --domain-key | --set | --draws)
+	--build | --out | --share | --gold-share | --seed | --regime | --rules | --keeps | --domain-key | --set | --draws | --longer-share)
 		[[ $# -gt 1 ]] || die "'$1' needs a value"
 		case $1 in
 		--build) build=$2 ;;
@@ -44,6 +45,7 @@ while [[ $# -gt 0 ]]; do
 		--share) share=$2 ;;
 		--gold-share) gold=$2 ;;
 		--seed) seed=$2 ;;
+		--longer-share) longer=$2 ;;
 		--regime)
 			case $2 in
 			prompts) by=prompt ;;
@@ -59,7 +61,7 @@ while [[ $# -gt 0 ]]; do
 		esac
 		shift
 		;;
-	--systematic) kind=longer ;;
+	--systematic) longer=0.9 ;;
 	--no-flips) flips=off ;;
 	-h | --help)
 		sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p;}' "${BASH_SOURCE[0]}"
@@ -122,8 +124,9 @@ curate() {
 }
 
 printf '== %s\n' "$(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(nproc) x $(sed -n 's/^model name\s*: //p' /proc/cpuinfo | head -n 1)"
+if [[ $longer == 0 ]]; then kind='at random'; else kind="$longer of them where the truth is the shorter answer"; fi
 printf '== %s wrong labels, %s; gold: %s by %s; seed %s\n' "$share" "$kind" "$gold" "$by" "$seed"
-"$SAMPLE" flip --share "$share" --noise-kind "$kind" --gold-share "$gold" --gold-by "$by" --seed "$seed" -o "$out/set" \
+"$SAMPLE" flip --share "$share" --longer-share "$longer" --gold-share "$gold" --gold-by "$by" --seed "$seed" -o "$out/set" \
 	"${files[@]}" | jq -r '"  raw \(.raw) pairs, \(.raw_flipped) of them wrong; gold \(.gold) pairs"'
 runs=()
 for rule in ${rules//,/ }; do

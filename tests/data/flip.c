@@ -23,9 +23,7 @@ struct flip {
 	struct sl_flip_counts *counts;
 };
 
-/* Of the wrong labels, those where the truth is the shorter answer; and of such labels at most
- * so many are wrong. */
-#define SHORTER_SHARE 0.9
+/* Of the labels where the truth is the shorter answer, at most so many are wrong. */
 #define SHORTER_MOST 0.95
 
 /* A number in [0, 1), the same for the same seed, purpose and bytes. */
@@ -73,9 +71,9 @@ static void spread(struct flip *f)
 	double shorter = f->pairs ? (double)f->shorter / (double)f->pairs : 0;
 
 	f->of_shorter = f->of_rest = f->plan->share;
-	if (!f->plan->prefers_longer || shorter == 0 || shorter == 1)
+	if (f->plan->longer == 0 || shorter == 0 || shorter == 1)
 		return;
-	f->of_shorter = SHORTER_SHARE * f->plan->share / shorter;
+	f->of_shorter = f->plan->longer * f->plan->share / shorter;
 	if (f->of_shorter > SHORTER_MOST)
 		f->of_shorter = SHORTER_MOST;
 	f->of_rest = (f->plan->share - f->of_shorter * shorter) / (1 - shorter);
@@ -208,7 +206,7 @@ bool sl_sample_flip(const struct sl_flip_plan *plan, const char *const *files, s
 	bool done;
 
 	*counts = (struct sl_flip_counts){ 0 };
-	for (size_t i = 0; plan->prefers_longer && i < count; i++)
+	for (size_t i = 0; plan->longer > 0 && i < count; i++)
 		if (!put_file(&f, files[i], e))
 			return false;
 	spread(&f);

@@ -18,7 +18,7 @@
 static const char help[] =
 	"usage: sluice-sample --pairs N -o DIR [options]\n"
 	"       sluice-sample flip -o DIR [--share X] [--gold-share X] [--gold-by prompt|line]\n"
-	"                     [--noise-kind random|longer] [--seed N] FILE...\n"
+	"                     [--longer-share X] [--seed N] FILE...\n"
 	"       sluice-sample precision --truth FILE [--json] EXPORTED.jsonl...\n"
 	"\n"
 	"  --pairs N           lines in raw.jsonl and gold.jsonl together\n"
@@ -148,12 +148,12 @@ static int generate(int argc, char **argv)
 
 static int flip(int argc, char **argv)
 {
-	enum { SEED = 256, SHARE, GOLD_SHARE, GOLD_BY, NOISE_KIND };
+	enum { SEED = 256, SHARE, GOLD_SHARE, GOLD_BY, LONGER_SHARE };
 	const struct option options[] = { { "seed", required_argument, NULL, SEED },
 					  { "share", required_argument, NULL, SHARE },
 					  { "gold-share", required_argument, NULL, GOLD_SHARE },
 					  { "gold-by", required_argument, NULL, GOLD_BY },
-					  { "noise-kind", required_argument, NULL, NOISE_KIND },
+					  { "longer-share", required_argument, NULL, LONGER_SHARE },
 					  { "out", required_argument, NULL, 'o' },
 					  { "help", no_argument, NULL, 'h' },
 					  { NULL, 0, NULL, 0 } };
@@ -182,10 +182,9 @@ static int flip(int argc, char **argv)
 			if (!plan.gold_by_line && strcmp(optarg, "prompt") != 0)
 				return misused("--gold-by", optarg, "prompt or line");
 			break;
-		case NOISE_KIND:
-			plan.prefers_longer = strcmp(optarg, "longer") == 0;
-			if (!plan.prefers_longer && strcmp(optarg, "random") != 0)
-				return misused("--noise-kind", optarg, "random or longer");
+		case LONGER_SHARE:
+			if (!read_share(optarg, 1, &plan.longer))
+				return misused("--longer-share", optarg, "0 to 1");
 			break;
 		case 'o':
 			folder = optarg;

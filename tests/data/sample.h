@@ -92,9 +92,9 @@ struct sl_flip_plan {
 	double share;      /* of the arriving labels, wrong ones */
 	double gold;       /* of the prompts, or of the lines, gold ones */
 	bool gold_by_line; /* false: a prompt is gold as a whole */
-	/* Wrong labels mostly prefer the longer answer: nine in ten of them stand where the truth is the shorter one,
-	 * as far as there are so many (at most 95 in 100 of those are wrong). False: evenly. */
-	bool prefers_longer;
+	/* Of the wrong labels, those where the truth is the shorter answer, as far as there are so many (at most 95 in
+	 * 100 of those are wrong): as if whoever labelled them liked length. 0: evenly. */
+	double longer;
 };
 struct sl_flip_counts {
 	uint64_t raw, raw_flipped, gold, others; /* others: lines that are not pairs, written to raw as they are */

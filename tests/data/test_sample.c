@@ -213,19 +213,19 @@ static void flips_are_where_asked(void **state)
 	static const struct {
 		const char *name;
 		double shorter; /* of the pairs, those whose better answer is the shorter one */
-		bool prefers_longer;
+		double longer;
 		double among_shorter, among_rest; /* wrong labels */
-	} rows[] = { { "evenly", 0.4, false, 0.3, 0.3 },
-		     { "longer", 0.4, true, 0.675, 0.05 },
-		     { "longer, few short", 0.1, true, 0.95, 0.205 / 0.9 },
-		     { "longer, none short", 0, true, 0, 0.3 } };
+	} rows[] = { { "evenly", 0.4, 0, 0.3, 0.3 },
+		     { "longer", 0.4, 0.8, 0.6, 0.1 },
+		     { "longer, few short", 0.1, 0.9, 0.95, 0.205 / 0.9 },
+		     { "longer, none short", 0, 0.9, 0, 0.3 } };
 	char folder[] = "/tmp/sluice-flip-XXXXXX", path[64];
 	struct sl_error e;
 
 	(void)state;
 	assert_non_null(mkdtemp(folder));
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-		struct sl_flip_plan plan = { .seed = 3, .share = 0.3, .prefers_longer = rows[i].prefers_longer };
+		struct sl_flip_plan plan = { .seed = 3, .share = 0.3, .longer = rows[i].longer };
 		struct sl_flip_counts counts;
 		struct sl_buf lines = { 0 };
 		const char *file = path;

@@ -124,9 +124,11 @@ static void test_length_sign_and_domain(void **state)
 		const char *chosen, *rejected;
 		int sign;
 	} cases[] = {
-		{ "one two three", "internationalisation", 1 },
-		{ "one", "one, two", -1 },
-		{ "one two", "two -- one!", 0 },
+		{ "one two three", "internationalisation", -1 },
+		{ "one, two", "one", 1 },
+		{ "one two", "two one", 0 },
+		{ "\xe6\x97\xa5\xe6\x9c\xac", "four", -1 }, /* two characters, six bytes */
+		{ "na\xc3\xafve", "naive", 0 },
 		{ "", "", 0 },
 	};
 	struct sl_message two[2] = { { .content = sl_text("one") }, { .content = sl_text("two") } };
@@ -137,7 +139,7 @@ static void test_length_sign_and_domain(void **state)
 		assert_int_equal(sl_pair_length_sign(identify(&s, "Why?", cases[i].chosen, cases[i].rejected)),
 				 cases[i].sign);
 	identify(&s, "Why?", "one", "one");
-	s.pair.chosen = (struct sl_messages){ two, 2 }; /* the end of a message ends a word */
+	s.pair.chosen = (struct sl_messages){ two, 2 }; /* all messages count */
 	assert_int_equal(sl_pair_length_sign(&s.pair), 1);
 
 	s.pair.source = sl_text("s");
