@@ -30,10 +30,10 @@ run() {
 	fi
 }
 
-# says TEXT: on the error output. holds WORD ...: the test holds.
+# says TEXT: on either output. holds WORD ...: the test holds.
 says() {
 	checks=$((checks + 1))
-	[[ $err == *"$1"* ]] || failed "expected '$1' in: $err"
+	[[ $out$err == *"$1"* ]] || failed "expected '$1' in: $out$err"
 }
 holds() {
 	checks=$((checks + 1))
@@ -70,6 +70,23 @@ run 0 gold "${mine[@]}" sample 2 --from pairs.raw -o "$work/link"; says "2 of 20
 holds test -L "$work/link"
 holds test "$(wc -l <"$work/through")" -eq 2
 run 1 export "${mine[@]}" --topic pairs.raw -o "$work"; says "$work"
+
+echo "-- a judge that cannot work is told of before there is a pair to judge"
+export JUDGE_URL=http://127.0.0.1:9/v1 JUDGE_KEY=hunter2 SECOND_URL=http://127.0.0.1:9/v1 SECOND_KEY=hunter2
+sed 's/{{candidate_1}}/{{candidate_one}}/' topology/prompts/preference.txt >"$work/mine/prompts/mine.txt"
+while IFS='|' read -r set words; do
+	judged=(-t "$work/mine/judged.yaml" --data "$work/judged" --set metrics=off --set "$set")
+	run 2 plan "${judged[@]}"; says "$words"
+	run 2 plan "${judged[@]}" --estimate "$work/pairs.jsonl"; says "$words"
+	run 2 run "${judged[@]}"; says "$words"
+done <<-END
+	annotate.prompt=prompts/nine.txt|step 'annotate': option 'prompt': cannot open '$work/mine/prompts/nine.txt'
+	annotate.prompt=prompts/mine.txt|mine.txt:32: unknown slot 'candidate_one'
+	annotate.judges=[]|step 'annotate': backend 'llm' needs the option 'judges'
+	annotate.extra={"top_p": 1}|write '"NAME": VALUE, ...', without braces
+	dedupe.benchmarks=nine.jsonl|benchmark file '$work/mine/nine.jsonl'
+END
+holds test ! -e "$work/judged"
 
 echo "careless: $checks checks, $failures failed"
 [ "$failures" -eq 0 ]

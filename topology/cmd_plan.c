@@ -5,6 +5,8 @@
  * With --estimate FILE it says instead what the pairs of a file would cost (estimate.h). How many pairs are asked about
  * is then looked up in the data folder, if there is one. */
 #include "commands.h"
+
+#include "check.h"
 #include "estimate.h"
 #include "status_table.h"
 #include "stream.h"
@@ -115,6 +117,7 @@ static int show(const struct plan *plan, const struct sl_topology *t)
 static int run(void *self, const struct sl_texts *words)
 {
 	struct plan *plan = self;
+	struct sl_error e = { 0 };
 	struct sl_topology *t;
 	int code, flushed;
 
@@ -126,7 +129,12 @@ static int run(void *self, const struct sl_texts *words)
 	t = sl_command_topology(&plan->common);
 	if (!t)
 		return SL_EXIT_USAGE;
-	code = plan->estimate ? estimate(plan, t) : show(plan, t);
+	if (sl_topology_check(t, plan->common.data ? plan->common.data : t->data, NULL, 0, &e)) {
+		code = plan->estimate ? estimate(plan, t) : show(plan, t);
+	} else {
+		(void)sl_command_failed(&e);
+		code = SL_EXIT_USAGE;
+	}
 	sl_topology_free(t);
 	flushed = sl_command_flush();
 	return code ? code : flushed;

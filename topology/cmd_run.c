@@ -3,6 +3,7 @@
 #include "commands.h"
 
 #include "base/log.h"
+#include "check.h"
 #include "http_call.h"
 #include "live.h"
 #include "metrics_server.h"
@@ -177,6 +178,11 @@ static int run(void *self, const struct sl_texts *words)
 	for (size_t i = 0; i < only.count; i++)
 		if (sl_command_step(t, only.at[i]) < 0)
 			code = SL_EXIT_USAGE;
+	if (code == SL_EXIT_OK &&
+	    !sl_topology_check(t, a->common.data ? a->common.data : t->data, only.at, only.count, &e)) {
+		(void)sl_command_failed(&e);
+		code = SL_EXIT_USAGE;
+	}
 	if (code == SL_EXIT_OK) {
 		struct sl_runtime_options options = {
 			.data = a->common.data,

@@ -192,10 +192,11 @@ static int64_t count_option(const struct sl_step *s, const char *name)
 static const char *path_of(struct estimating *x, const char *path)
 {
 	const char *beside = sl_arena_print(&x->arena, "%s/%s", x->t->folder, path);
+	const char *inside = sl_arena_print(&x->arena, "%s/%s", x->data, path);
 
 	if (path[0] == '/')
 		return path;
-	return access(beside, F_OK) == 0 ? beside : sl_arena_print(&x->arena, "%s/%s", x->data, path);
+	return access(beside, F_OK) != 0 && access(inside, F_OK) == 0 ? inside : beside;
 }
 
 static const char *model_of(const struct estimating *x, const struct sl_estimate_line *l)

@@ -38,10 +38,14 @@ static bool alive(struct sl_task *t, const char *site)
 	return true;
 }
 
+/* A task without a partition is one that is only looked at (check.c). */
 static void fail(struct sl_task *t)
 {
 	t->unit->failed = true;
-	sl_error_in(&t->unit->error, "step '%s' partition %d", t->step->name, (int)t->partition);
+	if (t->partition < 0)
+		sl_error_in(&t->unit->error, "step '%s'", t->step->name);
+	else
+		sl_error_in(&t->unit->error, "step '%s' partition %d", t->step->name, (int)t->partition);
 }
 
 /* -- counts ------------------------------------------------------------------------ */
@@ -518,16 +522,16 @@ struct sl_answer sl_answer(struct sl_task *t, uint32_t call)
 const char *sl_task_path(struct sl_task *t, const char *path)
 {
 	struct sl_unit *u = t->unit;
-	const char *beside;
+	const char *beside, *inside;
 
 	if (path[0] == '/')
 		return path;
 	if (strncmp(path, "models/", 7) == 0)
 		return sl_arena_print(&u->now->arena, "%s/%s", u->rt->models, path);
 	beside = sl_arena_print(&u->now->arena, "%s/%s", u->rt->topology->folder, path);
-	if (access(beside, F_OK) == 0)
-		return beside;
-	return sl_arena_print(&u->now->arena, "%s/%s", u->rt->data, path);
+	inside = sl_arena_print(&u->now->arena, "%s/%s", u->rt->data, path);
+	/* of one that is nowhere people hear the place where they would put it */
+	return access(beside, F_OK) != 0 && access(inside, F_OK) == 0 ? inside : beside;
 }
 
 void *sl_alloc(struct sl_task *t, size_t size)
@@ -551,8 +555,8 @@ enum sl_verdict sl_fail(struct sl_task *t, enum sl_verdict verdict, const char *
 		va_start(args, text);
 		vsnprintf(why, sizeof why, text, args);
 		va_end(args);
-		sl_error_set(&u->error, verdict, "step '%s' partition %d: %s", t->step->name, (int)t->partition, why);
-		u->failed = true;
+		sl_error_set(&u->error, verdict, "%s", why);
+		fail(t);
 	}
 	return u->error.verdict;
 }
