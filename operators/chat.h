@@ -60,8 +60,8 @@ void sl_chat_read(const struct sl_answer *answer, struct sl_arena *a, struct sl_
 /* The one JSON object of a text: alone, or within prose or a ``` fence. NULL where there is none, more than one or a
  * broken one, and *why (a constant) says so. The caller owns it. */
 json_t *sl_chat_object(struct sl_bytes text, const char **why);
-/* Words of a model as one line for a record: control characters and white space become single spaces, at most `most`
- * bytes, whole characters. Size 0 for a text that is absent or blank. */
+/* Words of a model as one line for a record: white space and what a terminal does and does not show (sl_text_unseen)
+ * become single spaces, at most `most` bytes, whole characters. Size 0 for a text that is absent or blank. */
 struct sl_bytes sl_chat_line(struct sl_bytes text, size_t most, struct sl_arena *a);
 
 #endif

@@ -24,22 +24,21 @@ const char *sl_chat_outcome_name(enum sl_chat_outcome o)
 
 /* -- words ---------------------------------------------------------------------------------------- */
 
-static bool is_space(uint8_t c)
-{
-	return c <= ' ' || c == 0x7f;
-}
-
 struct sl_bytes sl_chat_line(struct sl_bytes text, size_t most, struct sl_arena *a)
 {
 	const uint8_t *s = text.data;
 	uint8_t *line = sl_arena_alloc(a, most + 1);
 	size_t size = 0, i;
 
-	for (i = 0; i < text.size && size < most; i++)
-		if (!is_space(s[i]))
+	for (i = 0; i < text.size && size < most; i++) {
+		size_t unseen = s[i] == ' ' ? 1 : sl_text_unseen(s + i, text.size - i);
+
+		if (!unseen)
 			line[size++] = s[i];
 		else if (size && line[size - 1] != ' ')
 			line[size++] = ' ';
+		i += unseen ? unseen - 1 : 0;
+	}
 	if (i < text.size) /* not in the middle of a character */
 		while (size > 0 && (s[i--] & 0xc0) == 0x80)
 			size--;

@@ -100,7 +100,7 @@ static void test_log(void **state)
 	assert_true(fd >= 0);
 	dup2(fd, STDERR_FILENO);
 	sl_log(SL_LOG_DEBUG, NULL, "dropped");
-	sl_log(SL_LOG_NOTE, "step=dedupe partition=0", "a \"quoted\"\nline \x01");
+	sl_log(SL_LOG_NOTE, "step=dedupe partition=0", "a \"quoted\"\nline \x01 \xc2\x9b\xe2\x80\xae\xc3\xa9");
 	sl_log(SL_LOG_WARN, NULL, "twice");
 	sl_log(SL_LOG_WARN, NULL, "twice");
 	sl_log(SL_LOG_WARN, NULL, "other");
@@ -111,7 +111,8 @@ static void test_log(void **state)
 	const char *text = sl_buf_text(&b);
 	assert_int_equal(strncmp(text, "time=20", 7), 0);
 	assert_null(strstr(text, "dropped"));
-	assert_non_null(strstr(text, "Z level=note step=dedupe partition=0 text=\"a \\\"quoted\\\"\\nline \\x01\"\n"));
+	assert_non_null(strstr(text, "Z level=note step=dedupe partition=0 text=\"a \\\"quoted\\\"\\nline \\x01 "
+				     "\\xc2\\x9b\\xe2\\x80\\xae\xc3\xa9\"\n"));
 	assert_non_null(strstr(text, "Z level=warn text=\"twice\"\n"));
 	assert_non_null(strstr(text, "Z level=warn repeated=1 text=\"twice\"\n"));
 	assert_non_null(strstr(text, "Z level=warn text=\"other\"\n"));

@@ -45,6 +45,31 @@ static void test_utf8_valid(void **state)
 	}
 }
 
+/* By what Unicode says of every code point. */
+static void test_unseen(void **state)
+{
+	(void)state;
+	for (utf8proc_int32_t cp = 0; cp < 0x110000; cp++) {
+		const utf8proc_property_t *is = utf8proc_get_property(cp);
+		int bidi = is->bidi_class;
+		bool steers = is->category == UTF8PROC_CATEGORY_CC || is->category == UTF8PROC_CATEGORY_ZL ||
+			      is->category == UTF8PROC_CATEGORY_ZP || bidi == UTF8PROC_BIDI_CLASS_LRE ||
+			      bidi == UTF8PROC_BIDI_CLASS_LRO || bidi == UTF8PROC_BIDI_CLASS_RLE ||
+			      bidi == UTF8PROC_BIDI_CLASS_RLO || bidi == UTF8PROC_BIDI_CLASS_PDF ||
+			      (bidi >= UTF8PROC_BIDI_CLASS_LRI && bidi <= UTF8PROC_BIDI_CLASS_PDI) || cp == 0x200e ||
+			      cp == 0x200f || cp == 0x061c;
+		utf8proc_uint8_t bytes[4];
+		size_t size;
+
+		if (cp >= 0xd800 && cp < 0xe000)
+			continue;
+		size = (size_t)utf8proc_encode_char(cp, bytes);
+		if (sl_text_unseen(bytes, size) != (steers ? size : 0))
+			fail_msg("U+%04X", (unsigned)cp);
+		assert_true(size == 1 || sl_text_unseen(bytes, size - 1) == 0); /* cut off */
+	}
+}
+
 static void test_fold(void **state)
 {
 	static const struct {
@@ -335,6 +360,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_utf8_valid),
+		cmocka_unit_test(test_unseen),
 		cmocka_unit_test(test_fold),
 		cmocka_unit_test(test_fold_every_code_point),
 		cmocka_unit_test(test_fold_by_segments_is_exact),

@@ -300,6 +300,13 @@ static void test_lines(void **unused)
 		{ "ab\xe2\x82\xac", 2, "ab" },
 		{ "ab cd", 3, "ab" },
 		{ "\x80\x80\x80\x80", 2, "" },
+		{ "a\xc2\x9b[2Jb\xc2\x85", 10, "a [2Jb" }, /* controls in two bytes */
+		{ "a\xe2\x80\xa8\xe2\x80\xa9"
+		  "b",
+		  10, "a b" },                                                          /* ends of a line */
+		{ "\xe2\x80\xaeno\xe2\x81\xa6\xd8\x9c yes\xe2\x80\x8f", 10, "no yes" }, /* told backwards */
+		{ "\xc2\xa0\xc2", 10, "\xc2\xa0\xc2" },                                 /* no controls */
+		{ "ab\xc2\x9b", 3, "ab" },
 	};
 
 	(void)unused;

@@ -7,6 +7,7 @@
  * only window. */
 #include "log.h"
 
+#include "text.h"
 #include "thread.h"
 
 #include <stdarg.h>
@@ -34,13 +35,16 @@ static struct {
 
 static const char *const level_names[] = { "stop", "warn", "note", "debug" };
 
-/* Quotes and backslashes get a backslash, control bytes become \n, \t or \xNN. */
+/* Quotes and backslashes get a backslash; what a terminal would do and not show becomes \n, \t or \xNN. */
 static size_t escape(char *to, size_t room, const char *from)
 {
 	size_t n = 0;
 
-	for (; *from && n + 5 < room; from++) {
+	for (size_t size = strlen(from), hidden = 0; *from && n + 5 < room; from++, size--, hidden -= hidden > 0) {
 		unsigned char c = (unsigned char)*from;
+
+		if (!hidden)
+			hidden = sl_text_unseen(from, size);
 
 		if (c == '"' || c == '\\') {
 			to[n++] = '\\';
@@ -48,7 +52,7 @@ static size_t escape(char *to, size_t room, const char *from)
 		} else if (c == '\n' || c == '\t') {
 			to[n++] = '\\';
 			to[n++] = c == '\n' ? 'n' : 't';
-		} else if (c < 0x20 || c == 0x7f) {
+		} else if (hidden) {
 			n += (size_t)snprintf(to + n, room - n, "\\x%02x", c);
 		} else {
 			to[n++] = (char)c;

@@ -116,6 +116,23 @@ static size_t code_point(const uint8_t *at, size_t size, utf8proc_int32_t *cp)
 	return *cp < 0x10000 || *cp > 0x10ffff ? 0 : 4;
 }
 
+size_t sl_text_unseen(const void *at, size_t size)
+{
+	const uint8_t *s = at;
+
+	if (s[0] < 0x20 || s[0] == 0x7f)
+		return 1;
+	if (size >= 2 && ((s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0) || (s[0] == 0xd8 && s[1] == 0x9c)))
+		return 2; /* U+0080 to U+009F, U+061C */
+	if (size < 3 || s[0] != 0xe2)
+		return 0;
+	/* U+200E, U+200F, U+2028 to U+202E, U+2066 to U+2069 */
+	return (s[1] == 0x80 && (s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xa8 && s[2] <= 0xae))) ||
+			       (s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9)
+		       ? 3
+		       : 0;
+}
+
 bool sl_utf8_valid(struct sl_bytes text, size_t *bad)
 {
 	const uint8_t *at = text.data;

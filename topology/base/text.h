@@ -19,6 +19,10 @@
  * On failure *bad is the offset of the first bad byte. */
 bool sl_utf8_valid(struct sl_bytes text, size_t *bad);
 
+/* Bytes of the character at `at` if it is one that a terminal or a page does and does not show: a control character
+ * (C0, DEL, C1), an end of a line or a paragraph, a mark or an override of direction. Else 0. size > 0. */
+size_t sl_text_unseen(const void *at, size_t size);
+
 /* NFKC with case folding, white space runs as one space, trimmed. Invalid
  * UTF-8 is copied as it is. The result lives in the arena. Idempotent. */
 struct sl_bytes sl_text_fold(struct sl_arena *a, struct sl_bytes text);

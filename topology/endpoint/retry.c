@@ -185,13 +185,11 @@ static void printable(struct sl_bytes from, const char *const *secrets, size_t s
 	char *text = sl_malloc(size + 1);
 
 	for (size_t i = 0; i < size; i++) {
-		const unsigned char *at = (const unsigned char *)from.data + i;
-		char c = *at < ' ' || *at == 0x7f ? ' ' : (char)*at;
+		const char *at = (const char *)from.data + i;
+		size_t unseen = sl_text_unseen(at, size - i);
+		char c = unseen ? ' ' : *at;
 
-		if (*at == 0xc2 && i + 1 < size && at[1] < 0xa0) { /* U+0080 to U+009F steer terminals too */
-			c = ' ';
-			i++;
-		}
+		i += unseen ? unseen - 1 : 0;
 		if (c != ' ' || (n && text[n - 1] != ' '))
 			text[n++] = c;
 	}
