@@ -5,6 +5,7 @@
 #include "../operators/panel.h"
 #include "../trainer/train.h"
 #include "base/buf.h"
+#include "base/text.h"
 
 #include <assert.h>
 #include <math.h>
@@ -150,15 +151,16 @@ static size_t judge_of(struct setting *s, struct sl_bytes name)
 	return i < s->judge_count ? i : SL_JUDGES_MOST;
 }
 
-/* The first is of pairs that nobody described, and of those beyond the most. */
+/* The first is of pairs that nobody described, or not by a name, and of those beyond the most. */
 static uint8_t category_of(struct setting *s, const struct sl_pair *p)
 {
 	struct sl_bytes name = p->attributes.present ? p->attributes.category : (struct sl_bytes){ 0 };
-	size_t i = 0;
+	size_t i = 0, bad;
 
 	if (s->category_count == 0)
 		s->categories[s->category_count++] = copy_name((struct sl_bytes){ 0 });
-	if (!name.data || name.size > NAME_MOST)
+	/* A name is a label in metrics, where "all" is ours. */
+	if (!name.data || name.size > NAME_MOST || sl_is(name, "all") || !sl_utf8_valid(name, &bad))
 		return 0;
 	while (i < s->category_count && !sl_is(name, s->categories[i]))
 		i++;

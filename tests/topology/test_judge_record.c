@@ -1,5 +1,7 @@
 /* test_judge_record.c -- what probes come to: every count against votes that were made by hand. */
 #include "topology/judge_record.h"
+#include "tests/exposition.h"
+#include "topology/judge_health.h"
 #include "with_probes.h"
 
 #include <setjmp.h>
@@ -324,6 +326,35 @@ static void test_hostile(void **state)
 	json_decref(root);
 }
 
+/* Every category is one series of the metrics, whatever records call theirs. */
+static void test_odd_categories(void **state)
+{
+	static const struct sl_bytes names[] = { { "all", 3 },  { "a\0b", 3 }, { "a\0b", 3 }, { "a\0c", 3 },
+						 { "\xff", 1 }, { "\xfe", 1 }, { "a", 1 },    { "?", 1 },
+						 { "", 0 },     { NULL, 0 } };
+	static const char *const yes[] = { "j >yes", NULL };
+	struct sl_buf text = { 0 };
+	struct sl_error e = { 0 };
+	json_t *root;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		struct sl_pair p = gold(i);
+
+		p.attributes.present = true;
+		p.attributes.category = names[i];
+		make_probe(&arena, &p, 16, SETTING, "chosen", yes);
+		sl_judge_records_add(records, &p);
+	}
+	root = show();
+	assert_int_equal(json_array_size(json_object_get(judge(root, "j"), "categories")), 3); /* none, a and ? */
+	sl_judge_health_metrics(root, &text);
+	if (!sl_exposition_check(sl_buf_text(&text), &e))
+		fail_msg("%s", e.text);
+	sl_buf_release(&text);
+	json_decref(root);
+}
+
 /* The window moves on; what is counted for ever does not. */
 static void test_window(void **state)
 {
@@ -348,8 +379,9 @@ static void test_window(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_votes),    TEST(test_panel), TEST(test_clusters), TEST(test_left_out),
-		TEST(test_settings), TEST(test_copy),  TEST(test_hostile),  TEST(test_window),
+		TEST(test_votes),    TEST(test_panel),    TEST(test_clusters),
+		TEST(test_left_out), TEST(test_settings), TEST(test_odd_categories),
+		TEST(test_copy),     TEST(test_hostile),  TEST(test_window),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
