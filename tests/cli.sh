@@ -78,7 +78,7 @@ run 0 --version; says "sluice " out
 run 2; says "usage: sluice COMMAND" err
 run 2 frobnicate; says "unknown command 'frobnicate'" err
 run 2 ingset; says "did you mean 'ingest'" err
-for command in ingest run export status explain replay gold train models plan; do
+for command in ingest run export status explain replay gold train models plan reload; do
 	run 0 "$command" --help; says "usage: sluice $command" out; says "--topology" out
 	run 2 "$command" --nonsense; says "unknown option '--nonsense'" err
 done
@@ -100,6 +100,10 @@ run 2 models "${topology[@]}" lst; says "expected list, promote or rollback" err
 run 2 train "${topology[@]}" silver; says "trains no model 'silver'" err
 run 2 replay "${topology[@]}" --topic pairs.raw --into ddupe; says "did you mean 'dedupe'" err
 run 2 run "${topology[@]}" --only dedup; says "did you mean 'dedupe'" err
+run 2 reload --set annotate.budget=1; says "reload takes no --set" err
+run 2 reload -t "$work/none.yaml"; says "none.yaml" err
+run 1 reload "${topology[@]}"; says "nothing runs on data folder '$data'" err
+run 2 reload now; says "usage: sluice reload" err
 
 echo "-- topology files"
 run 2 plan -t "$work/none.yaml"; says "$work/none.yaml" err
@@ -190,6 +194,10 @@ run 0 export "${topology[@]}" --topic pairs.raw --where source=late; says "20 re
 run 0 explain "${topology[@]}" "$id"; says "dedupe" out
 run 0 models "${topology[@]}" list; says "gold" out
 
+echo "-- the file is read again"
+run 0 reload --data "$data"; says "no budget has changed" out; says "with the --set that it was started with" out
+run 0 reload "${topology[@]}" --json; says '"changed":[],"waits":[]' out
+
 echo "-- a sample for people, and back"
 run 0 gold "${topology[@]}" sample 8 -o "$work/sample.jsonl" --json; says "8 of" err; says '"sampled": 8' out
 run 0 gold "${topology[@]}" sample 3
@@ -225,6 +233,7 @@ until_true running
 kill -9 "$owner"
 { wait "$owner"; } 2>/dev/null
 owner=
+run 1 reload --data "$data"; says "nothing runs on data folder" err
 run 0 status "${topology[@]}"; says "not running" out
 run 0 export "${topology[@]}" --topic pairs.raw; says "359 records" err
 

@@ -113,7 +113,7 @@ static bool names(const struct sl_step *s, const struct sl_option *o, const char
 	return false;
 }
 
-static bool may_ask(const struct sl_step *s, const char *endpoint)
+bool sl_budget_may_ask(const struct sl_step *s, const char *endpoint)
 {
 	bool says = false;
 
@@ -134,7 +134,7 @@ int64_t sl_budget_tasks(const struct sl_topology *t, size_t endpoint)
 	int64_t tasks = 0;
 
 	for (size_t i = 0; i < t->step_count; i++)
-		if (may_ask(&t->steps[i], t->endpoints[endpoint].name))
+		if (sl_budget_may_ask(&t->steps[i], t->endpoints[endpoint].name))
 			tasks += t->topics[t->steps[i].from].partitions;
 	return tasks ? tasks : 1;
 }
@@ -146,4 +146,9 @@ int64_t sl_budget_share(double budget, int64_t tasks)
 	if (budget < 0)
 		return -1;
 	return (micro < (double)MOST ? (int64_t)llround(micro) : MOST) / tasks;
+}
+
+struct sl_share sl_limit_share(struct sl_limit limit, int64_t tasks)
+{
+	return (struct sl_share){ sl_budget_share(limit.all, tasks), sl_budget_share(limit.per_day, tasks) };
 }

@@ -7,7 +7,8 @@
  *
  *     spent + held <= share,    total and of the day
  *
- * but for a server that uses more than it was allowed to (counted by calls.c as overshoot).
+ * but for a server that uses more than it was allowed to (counted by calls.c as overshoot), and for a share that was
+ * made smaller than that (reload.c): then nothing is sent until it fits again.
  *
  * A day is a day of UTC. What is held at midnight counts for the new day. A clock that goes back opens no new day. */
 #ifndef SL_BUDGET_H
@@ -45,10 +46,22 @@ void sl_purse_settle(struct sl_purse *p, int64_t held, int64_t cost);
  * the share, that. `what`: "endpoint 'gpt'"; `amount`: of the call that does not fit. */
 void sl_purse_say(const struct sl_purse *p, const char *what, int64_t amount, struct sl_buf *to);
 
+/* What may be spent, in dollars; negative: no limit. */
+struct sl_limit {
+	double all, per_day;
+};
+/* What a purse may spend of it, in micro-dollars; negative: no limit. */
+struct sl_share {
+	int64_t all, day;
+};
+
+/* May the step ask the endpoint? Its options name it, or none of them names any. */
+bool sl_budget_may_ask(const struct sl_step *s, const char *endpoint);
 /* How many tasks can spend the budget of endpoint i: the partitions of every step with an option that names it. A step
  * that asks and has no such option may ask any. At least 1. */
 int64_t sl_budget_tasks(const struct sl_topology *t, size_t endpoint);
 /* The part of `dollars` that is one of `tasks`; negative dollars: -1. */
 int64_t sl_budget_share(double dollars, int64_t tasks);
+struct sl_share sl_limit_share(struct sl_limit limit, int64_t tasks);
 
 #endif

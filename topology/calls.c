@@ -44,6 +44,42 @@ void sl_calls_new_day(struct sl_calls *c)
 		sl_purse_day(&c->ledger.purses[i], sl_calls_now_ms(c) / SL_DAY_MS);
 }
 
+void sl_calls_reshare(struct sl_calls *c, const struct sl_share *shares)
+{
+	struct sl_share *copy = sl_malloc(c->ledger.count * sizeof *copy);
+
+	memcpy(copy, shares, c->ledger.count * sizeof *copy);
+	sl_lock(&c->lock);
+	free(c->shares);
+	c->shares = copy;
+	sl_unlock(&c->lock);
+}
+
+bool sl_calls_reshared(struct sl_calls *c)
+{
+	bool any;
+
+	sl_lock(&c->lock);
+	any = c->shares != NULL;
+	sl_unlock(&c->lock);
+	return any;
+}
+
+void sl_calls_take_shares(struct sl_calls *c)
+{
+	struct sl_share *shares;
+
+	sl_lock(&c->lock);
+	shares = c->shares;
+	c->shares = NULL;
+	sl_unlock(&c->lock);
+	for (size_t i = 0; shares && i < c->ledger.count; i++) {
+		c->ledger.purses[i].share = shares[i].all;
+		c->ledger.purses[i].share_day = shares[i].day;
+	}
+	free(shares);
+}
+
 static bool load(struct sl_calls *c, struct sl_error *e)
 {
 	struct sl_writes bill = { 0 };
@@ -110,6 +146,7 @@ void sl_calls_free(struct sl_calls *c)
 	free(c->out);
 	free(c->queued_for);
 	free(c->shown_purses);
+	free(c->shares);
 	json_decref(c->shown_batches);
 	sl_ledger_release(&c->ledger);
 	sl_buf_release(&c->memo);

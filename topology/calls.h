@@ -16,13 +16,13 @@
  * is used once with its status 200, and counted as malformed.
  *
  * A call that does not fit the budgets (budget.h) stays queued, and so does what comes behind it; one that was asked
- * with or_not is settled as SL_NO_BUDGET, as soon as the money would not do even if nothing were held for others.
+ * with or_not is settled as SL_NO_BUDGET, as soon as the money would not do even if nothing were held for others. What
+ * the budgets are may change meanwhile (sl_calls_reshare).
  *
  * A call outlives the batch that asked it: when a transaction fails and is played again, the replay finds the call
  * under its key, in flight or answered. So batches can be asked about before their turn (unit.c).
  *
- * Threads: everything on the task's thread, except done(), sl_calls_in_flight and sl_calls_stats, which may come from
- * any. */
+ * Threads: everything on the task's thread, except done() and what says that it may come from any. */
 #ifndef SL_CALLS_H
 #define SL_CALLS_H
 
@@ -88,7 +88,12 @@ bool sl_calls_admit(struct sl_calls *c, const struct sl_window *first, struct sl
 bool sl_calls_settle(struct sl_calls *c, struct sl_error *e) SL_MUST_CHECK;
 /* What the calls that are queued wait for, NULL when there are none. */
 const char *sl_calls_held_up(const struct sl_calls *c);
-/* 0: nobody will touch `c` any more but its task: it may be freed. */
+/* Any thread: what its purses may spend from now on, as many as payers, and the step's as the last. The task takes it
+ * over before it sends again; who waits for money wants to be woken. */
+void sl_calls_reshare(struct sl_calls *c, const struct sl_share *shares);
+/* Any thread: has the task still to take that over? */
+bool sl_calls_reshared(struct sl_calls *c);
+/* Any thread. 0: nobody will touch `c` any more but its task: it may be freed. */
 size_t sl_calls_in_flight(struct sl_calls *c);
 
 /* The dialogue about batches (batches.h), as far as it can go now; between batches of the input, or while one waits. */
@@ -116,7 +121,7 @@ struct sl_calls_stats {
 	int64_t parked, loose, batches_open;                  /* now; loose: as of sl_calls_parked */
 	struct sl_ledger_counts counts;
 };
-/* purses: as many as payers, and the step's as the last. */
+/* Any thread. purses: as many as payers, and the step's as the last. */
 void sl_calls_stats(struct sl_calls *c, struct sl_calls_stats *stats, struct sl_purse *purses);
 
 #endif

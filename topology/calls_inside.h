@@ -67,7 +67,8 @@ struct sl_calls {
 	struct sl_question *arrived;
 	struct sl_calls_stats shown;
 	struct sl_purse *shown_purses;
-	json_t *shown_batches; /* NULL: none */
+	struct sl_share *shares; /* per purse, to be taken over; NULL: none */
+	json_t *shown_batches;   /* NULL: none */
 };
 
 /* -- questions.c ------------------------------------------------------------------------- */
@@ -84,6 +85,8 @@ void sl_questions_release(struct sl_questions *q);
 
 int64_t sl_calls_now_ms(const struct sl_calls *c);
 void sl_calls_new_day(struct sl_calls *c);
+/* What sl_calls_reshare left. */
+void sl_calls_take_shares(struct sl_calls *c);
 /* The numbers as others see them from now on. */
 void sl_calls_show(struct sl_calls *c);
 void sl_calls_enqueue(struct sl_calls *c, struct sl_question *question);

@@ -98,8 +98,10 @@ static bool consider(struct sl_calls *c, struct sl_question *call, struct exchan
 		return true;
 	}
 	x->full[short_of] = true;
-	if (!c->why.size)
+	if (!c->why.size) {
 		say(c, call, short_of, &c->why);
+		sl_buf_print(&c->why, "; raise it in the file and run `sluice reload`");
+	}
 	(void)sl_buf_text(&c->why); /* sl_calls_held_up reads it as a text */
 	return true;
 }
@@ -282,6 +284,7 @@ static bool exchange(struct sl_calls *c, bool sending, const struct sl_window *f
 	bool done;
 
 	take_arrived(c);
+	sl_calls_take_shares(c);
 	sending = sending && c->queued && !c->drained && (!first || waits(c, first));
 	if (!sending && !c->pending)
 		return true;

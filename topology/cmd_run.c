@@ -191,6 +191,9 @@ static int run(void *self, const struct sl_texts *words)
 			.stopped = stopped,
 			.only = only.at,
 			.only_count = only.count,
+			.reloads = true,
+			.sets = a->common.sets.at,
+			.set_count = a->common.sets.count,
 		};
 
 		sl_command_catch_signals(NULL, NULL);

@@ -59,7 +59,8 @@ struct sl_command {
 };
 
 extern const struct sl_command sl_command_ingest, sl_command_run, sl_command_export, sl_command_status,
-	sl_command_explain, sl_command_replay, sl_command_gold, sl_command_train, sl_command_models, sl_command_plan;
+	sl_command_explain, sl_command_replay, sl_command_gold, sl_command_train, sl_command_models, sl_command_plan,
+	sl_command_reload;
 
 /* -- Shared by the commands (common.c) ------------------------------------------ */
 

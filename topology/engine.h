@@ -8,6 +8,7 @@
  *     training.c   when and on what the models are trained
  *     prefix.c     the topics as examples
  *     freeze.c     tables that stay as they are
+ *     reload.c     budgets that change
  *     judge_health.c   what probes say of the LLM judges
  *     status.c     counts and states as JSON and metrics
  *
@@ -18,6 +19,7 @@
 
 #include "../schemas/codec.h"
 #include "base/thread.h"
+#include "reload.h"
 #include "stream.h"
 #include "task.h"
 
@@ -59,6 +61,7 @@ struct sl_runtime {
 	struct sl_topic_state *topics;
 	struct sl_unit **units;
 	size_t unit_count;
+	struct sl_limits limits;        /* reload.h; under commit_lock */
 	pthread_mutex_t commit_lock;    /* one commit at a time; appends and ends */
 	bool broken;                    /* a commit failed half-way: nothing more is committed */
 	struct sl_scheduler *scheduler; /* embedded; on while sl_runtime_run is */

@@ -65,8 +65,10 @@ struct sl_http_caller *sl_http_caller_new(const char *socket_path, const char *t
 		free(h);
 		return NULL;
 	}
-	sl_buf_print(&header, "Sluice-Topology: %s", topology);
-	h->headers = curl_slist_append(NULL, sl_buf_text(&header));
+	if (topology) {
+		sl_buf_print(&header, "Sluice-Topology: %s", topology);
+		h->headers = curl_slist_append(NULL, sl_buf_text(&header));
+	}
 	/* No "Expect: 100-continue" dance: it costs a second per large body. */
 	h->headers = curl_slist_append(h->headers, "Expect:");
 	h->headers = curl_slist_append(h->headers, "Content-Type: application/octet-stream");

@@ -22,7 +22,7 @@ enum sl_http_outcome {
 	SL_HTTP_BROKEN    /* broke off: it may have been done */
 };
 
-/* `topology` goes into a header of every request. NULL on failure. */
+/* `topology` goes into a header of every request; NULL: none. NULL on failure. */
 struct sl_http_caller *sl_http_caller_new(const char *socket_path, const char *topology,
 					  struct sl_error *e) SL_MUST_CHECK;
 void sl_http_caller_free(struct sl_http_caller *h);

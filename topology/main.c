@@ -10,8 +10,9 @@
 #define VERSION "0.1.0"
 
 static const struct sl_command *const commands[] = {
-	&sl_command_ingest, &sl_command_run,  &sl_command_export, &sl_command_status, &sl_command_explain,
-	&sl_command_replay, &sl_command_gold, &sl_command_train,  &sl_command_models, &sl_command_plan,
+	&sl_command_ingest,  &sl_command_run,    &sl_command_export, &sl_command_status,
+	&sl_command_explain, &sl_command_replay, &sl_command_gold,   &sl_command_train,
+	&sl_command_models,  &sl_command_plan,   &sl_command_reload,
 };
 #define COMMAND_COUNT (sizeof commands / sizeof *commands)
 

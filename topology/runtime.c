@@ -169,6 +169,7 @@ struct sl_runtime *sl_runtime_open(const struct sl_topology *topology, const str
 	rt->lock_fd = -1;
 	rt->opened_ns = sl_monotonic_ns();
 	sl_mutex_init(&rt->commit_lock);
+	sl_limits_init(&rt->limits, topology);
 	rt->disk = options->disk;
 	rt->store = options->store;
 	for (size_t i = 0; i < options->only_count; i++) {
@@ -244,6 +245,7 @@ void sl_runtime_close(struct sl_runtime *rt)
 		rt->disk->ops->free(rt->disk);
 	if (rt->lock_fd >= 0)
 		close(rt->lock_fd);
+	sl_limits_release(&rt->limits);
 	sl_mutex_destroy(&rt->commit_lock);
 	free(rt->data);
 	free(rt);

@@ -28,6 +28,9 @@ struct sl_runtime_options {
 	bool wait_for_brokers;   /* for ever, saying so; else an error after a few seconds */
 	const char *const *only; /* step names whose tasks run; NULL: all */
 	size_t only_count;
+	bool reloads; /* the topology was read from its file, with these --set: it can be read again */
+	const char *const *sets;
+	size_t set_count;
 	/* For tests; NULL: the real ones below `data`, with the lock taken. Borrowed. */
 	struct sl_disk *disk;
 	struct sl_store *store;
@@ -137,5 +140,8 @@ bool sl_runtime_train(struct sl_runtime *rt, const char *model, const char *reas
 /* Move the champion alias; version 0: back to `previous` (rollback). */
 bool sl_runtime_promote(struct sl_runtime *rt, const char *model, int64_t version, const char *reason,
 			struct sl_error *e) SL_MUST_CHECK;
+
+/* Read the topology file again and take over its budgets (reload.h). False: nothing has changed. */
+bool sl_runtime_reload(struct sl_runtime *rt, struct sl_buf *report_json, struct sl_error *e) SL_MUST_CHECK;
 
 #endif

@@ -155,13 +155,20 @@ static bool promote(struct sl_runtime *rt, const struct sl_request *q, struct sl
 	return done;
 }
 
+static bool reload(struct sl_runtime *rt, const struct sl_request *q, struct sl_reply *r, struct sl_error *e)
+{
+	(void)q;
+	r->type = "application/json";
+	return sl_runtime_reload(rt, &r->body, e);
+}
+
 static const struct {
 	const char *method, *path;
 	route_run *run;
 } routes[] = {
-	{ "GET", "/v1/fetch", fetch },      { "POST", "/v1/mark", mark },    { "POST", "/v1/ingest", ingest },
-	{ "POST", "/v1/append", append },   { "GET", "/v1/status", status }, { "POST", "/v1/train", train },
-	{ "POST", "/v1/promote", promote },
+	{ "GET", "/v1/fetch", fetch },      { "POST", "/v1/mark", mark },     { "POST", "/v1/ingest", ingest },
+	{ "POST", "/v1/append", append },   { "GET", "/v1/status", status },  { "POST", "/v1/train", train },
+	{ "POST", "/v1/promote", promote }, { "POST", "/v1/reload", reload },
 };
 
 /* Commands name their topology: topics of another one would mean something else. */

@@ -76,14 +76,14 @@ static void put_dollars(json_t *to, const char *name, int64_t micro_dollars)
 	json_object_set_new(to, name, json_real((double)micro_dollars / 1e6));
 }
 
-static void put_purse(json_t *to, const struct sl_purse *p, double budget, double budget_per_day)
+static void put_purse(json_t *to, const struct sl_purse *p, struct sl_limit limit)
 {
 	put_dollars(to, "spent", p->spent);
 	put_dollars(to, "reserved", p->held);
-	if (budget >= 0)
-		json_object_set_new(to, "budget", json_real(budget));
-	if (budget_per_day >= 0) {
-		json_object_set_new(to, "budget_per_day", json_real(budget_per_day));
+	if (limit.all >= 0)
+		json_object_set_new(to, "budget", json_real(limit.all));
+	if (limit.per_day >= 0) {
+		json_object_set_new(to, "budget_per_day", json_real(limit.per_day));
 		put_dollars(to, "spent_today", p->spent_day);
 	}
 }
@@ -142,7 +142,7 @@ void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *
 	put_dollars(calls, "overshot_dollars", s.stats.counts.overshot_micro);
 	put_count(calls, "answers", s.stats.counts.answers);
 	put_count(calls, "bytes", s.stats.counts.bytes);
-	put_purse(calls, &s.purses[s.count - 1], step->budget, step->budget_per_day);
+	put_purse(calls, &s.purses[s.count - 1], sl_limit_of_step(rt, step));
 	for (size_t i = 0; i + 1 < s.count; i++) {
 		json_t *e;
 
@@ -181,7 +181,7 @@ json_t *sl_status_endpoints(struct sl_runtime *rt)
 		}
 		if (said)
 			json_object_update(e, said);
-		put_purse(e, &s.purses[i], d->budget, d->budget_per_day);
+		put_purse(e, &s.purses[i], sl_limit_of_endpoint(rt, i));
 		json_array_append_new(list, e);
 		json_decref(said);
 		sl_buf_release(&text);
@@ -291,12 +291,12 @@ static void money(struct sl_runtime *rt, struct sl_buf *b, bool held)
 	}
 }
 
-static void budget(struct sl_buf *b, const char *kind, const char *name, double total, double per_day)
+static void budget(struct sl_buf *b, const char *kind, const char *name, struct sl_limit limit)
 {
-	if (total >= 0)
-		sl_buf_print(b, "sluice_budget_dollars{%s=\"%s\",per=\"all\"} %.6f\n", kind, name, total);
-	if (per_day >= 0)
-		sl_buf_print(b, "sluice_budget_dollars{%s=\"%s\",per=\"day\"} %.6f\n", kind, name, per_day);
+	if (limit.all >= 0)
+		sl_buf_print(b, "sluice_budget_dollars{%s=\"%s\",per=\"all\"} %.6f\n", kind, name, limit.all);
+	if (limit.per_day >= 0)
+		sl_buf_print(b, "sluice_budget_dollars{%s=\"%s\",per=\"day\"} %.6f\n", kind, name, limit.per_day);
 }
 
 void sl_metrics_calls(struct sl_runtime *rt, struct sl_buf *b)
@@ -310,9 +310,9 @@ void sl_metrics_calls(struct sl_runtime *rt, struct sl_buf *b)
 	money(rt, b, true);
 	head(b, "sluice_budget_dollars", "gauge", "Most that may be spent, in all or per day of UTC.");
 	for (size_t i = 0; i < t->endpoint_count; i++)
-		budget(b, "endpoint", t->endpoints[i].name, t->endpoints[i].budget, t->endpoints[i].budget_per_day);
+		budget(b, "endpoint", t->endpoints[i].name, sl_limit_of_endpoint(rt, i));
 	for (size_t i = 0; i < t->step_count; i++)
 		if (sl_step_asks(&t->steps[i]))
-			budget(b, "step", t->steps[i].name, t->steps[i].budget, t->steps[i].budget_per_day);
+			budget(b, "step", t->steps[i].name, sl_limit_of_step(rt, &t->steps[i]));
 	sl_endpoint_metrics(rt->endpoints, t->endpoint_count, b);
 }

@@ -142,8 +142,10 @@ static inline bool sl_unit_staged(const struct sl_unit *u)
 size_t sl_unit_staged_bytes(const struct sl_unit *u);
 /* Any thread: parked questions or pairs that are still to come back. *loose: some could become a batch at once. */
 bool sl_unit_parked(const struct sl_unit *u, bool *loose);
-/* The endpoints as a task of the step sees them, with its part of their budgets. */
+/* The endpoints as a task of the step sees them, but for its part of their budgets. */
 void sl_unit_payers(const struct sl_runtime *rt, const struct sl_step *step, struct sl_payer *payers);
+/* Under rt->commit_lock: its part of the budgets as they are now. */
+void sl_unit_reshare(struct sl_unit *u);
 /* True: a table is not what it was when the unit pinned it. Publishing changes the table first and then wakes, so who
  * looks before it waits misses nothing. */
 bool sl_unit_table_moved(const struct sl_unit *u);

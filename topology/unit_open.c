@@ -64,14 +64,13 @@ static void answer_came(void *unit)
 	u->rt->stream->wake(u);
 }
 
-/* The endpoints as a task of the step sees them; its part of their budgets. */
+/* The endpoints as a task of the step sees them, but for their budgets. */
 void sl_unit_payers(const struct sl_runtime *rt, const struct sl_step *step, struct sl_payer *payers)
 {
 	const struct sl_topology *t = rt->topology;
 
 	for (size_t i = 0; i < t->endpoint_count; i++) {
 		const struct sl_endpoint_def *d = &t->endpoints[i];
-		int64_t tasks = sl_budget_tasks(t, i);
 
 		payers[i] = (struct sl_payer){ .name = d->name,
 					       .model = d->model ? d->model : "",
@@ -79,9 +78,7 @@ void sl_unit_payers(const struct sl_runtime *rt, const struct sl_step *step, str
 					       .price = d->price,
 					       .retries = d->retries,
 					       .in_flight = d->in_flight,
-					       .batching = &d->batching,
-					       .share = sl_budget_share(d->budget, tasks),
-					       .share_day = sl_budget_share(d->budget_per_day, tasks) };
+					       .batching = &d->batching };
 	}
 }
 
@@ -89,8 +86,8 @@ static bool calls_open(struct sl_unit *u, struct sl_error *e)
 {
 	const struct sl_topology *t = u->rt->topology;
 	const struct sl_step *step = u->tasks[0].step;
-	int64_t partitions = t->topics[step->from].partitions;
 	struct sl_payer *payers = sl_calloc(t->endpoint_count + 1, sizeof *payers);
+	struct sl_share *shares = sl_calloc(t->endpoint_count + 1, sizeof *shares);
 	struct sl_buf memo = { 0 };
 	struct sl_calls_setup setup = { .store = u->rt->store,
 					.keep = memo_keep,
@@ -100,18 +97,36 @@ static bool calls_open(struct sl_unit *u, struct sl_error *e)
 					.payer_count = t->endpoint_count,
 					.prices = t->prices,
 					.price_count = t->price_count,
-					.share = sl_budget_share(step->budget, partitions),
-					.share_day = sl_budget_share(step->budget_per_day, partitions),
 					.bounds = { t->memo_max_bytes, t->memo_max_age_ms } };
 
 	sl_unit_payers(u->rt, step, payers);
+	sl_lock(&u->rt->commit_lock);
+	sl_limits_shares(&u->rt->limits, t, step, shares);
+	sl_unlock(&u->rt->commit_lock);
+	for (size_t i = 0; i < t->endpoint_count; i++) {
+		payers[i].share = shares[i].all;
+		payers[i].share_day = shares[i].day;
+	}
+	setup.share = shares[t->endpoint_count].all;
+	setup.share_day = shares[t->endpoint_count].day;
 	sl_key_begin(&memo, 'm', step->name);
 	sl_key_partition(&memo, u->partition);
 	setup.memo = sl_buf_bytes(&memo);
 	u->calls = sl_calls_new(&setup, e);
 	sl_buf_release(&memo);
 	free(payers);
+	free(shares);
 	return u->calls != NULL;
+}
+
+void sl_unit_reshare(struct sl_unit *u)
+{
+	const struct sl_topology *t = u->rt->topology;
+	struct sl_share *shares = sl_calloc(t->endpoint_count + 1, sizeof *shares);
+
+	sl_limits_shares(&u->rt->limits, t, u->tasks[0].step, shares);
+	sl_calls_reshare(u->calls, shares);
+	free(shares);
 }
 
 void sl_lot_ready(struct sl_unit *u)
@@ -151,11 +166,13 @@ static void lots_free(struct sl_unit *u)
 	free(u->lots);
 }
 
+/* From now on a reload finds it; one since its calls were opened did not. */
 static void unit_register(struct sl_unit *u)
 {
 	struct sl_runtime *rt = u->rt;
 
 	sl_lock(&rt->commit_lock);
+	sl_unit_reshare(u);
 	rt->units = sl_realloc(rt->units, (rt->unit_count + 1) * sizeof(struct sl_unit *));
 	rt->units[rt->unit_count++] = u;
 	sl_unlock(&rt->commit_lock);

@@ -7,6 +7,7 @@
  *     GET  /v1/status                                       JSON
  *     POST /v1/train?model=M    the reason                  JSON
  *     POST /v1/promote?model=M&version=V   the reason
+ *     POST /v1/reload                                       JSON (reload.h)
  *
  * Frames are records as in the logs (sl_frames_next). Integers are little-endian.
  * Failures are JSON, {"verdict": "retry" | "stop" | "wait", "text": "..."}. Both ends

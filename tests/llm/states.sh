@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # states.sh -- what can be wrong with a server of models, one thing after the other, while one `sluice run` goes on:
 # each has a word in `status --json` and in the metrics, nothing wrong is kept as an answer, and when the server is
-# well again so is the work, without a restart.
+# well again so is the work, without a restart; with a larger budget in the file after `sluice reload`.
 #
 #     tests/llm/states.sh [--build DIR] [--keep]
 #
@@ -135,19 +135,47 @@ else
 	echo "skipped: $name: certificates need openssl"
 fi
 
-# No money: nothing is sent, and a budget lets it go on.
+# No money at all, then too little: nothing more is sent, and a larger budget in the file is taken over by the process
+# that runs. What else differs in the file waits, and a file with an error changes nothing. In a folder of its own, for
+# what was spent counts.
+same_pairs "$dir/data" pairs.unique pairs.described
+rm -rf "$dir/data"
+came=0
 server
-write_topology "$topology" ', in_flight: 8, budget: 0'
+settings=', in_flight: 8, retries: 0'
+write_topology "$topology" "$settings, budget: 0"
 run "$dir/data"
 more
-poor() { [[ $(status "$dir/data" "[s for s in d['steps'] if s['name'] == 'attributes'][0]") == *budget* ]] && [[ $(status "$dir/data" "[s['state'] for s in d['steps'] if s['name'] == 'attributes'][0]") == no_budget ]]; }
-within 20 poor || die "nobody says that there is no budget: $(status "$dir/data" "[s for s in d['steps'] if s['name'] == 'attributes'][0]")"
+step() { status "$dir/data" "[s for s in d['steps'] if s['name'] == 'attributes'][0]$1"; }
+poor() { [[ $(step "['state']") == no_budget && $(step "['wait']") == *"budget of endpoint 'judge' is spent"*"run \`sluice reload\`"* ]]; }
+budget_is() { [[ $(metric 'sluice_budget_dollars{endpoint="judge",per="all"}') == "$1" && $(status "$dir/data" "d['endpoints'][0]['budget']") == "$2" ]]; }
+reload() { # WHAT-IT-SAYS
+	local said_
+	said_=$("$sluice" reload --data "$dir/data" 2>&1) || true
+	[[ $said_ == *"$1"* ]] || die "reload says '$said_', not '$1'"
+}
+within 20 poor || die "nobody says that there is no budget: $(step '')"
 [[ $(stat_of requests) == 0 ]] || die "something was sent without a budget"
+write_topology "$topology" "$settings, budget: 10, bugdet: 3"
+reload "nothing is changed: $topology:9:"
+[[ $(metric 'sluice_budget_dollars{endpoint="judge",per="all"}') == 0.000000 ]] || die "a file with an error changed the budget"
+write_topology "$topology" "$settings, budget: 0.03"
+reload "endpoint 'judge': budget \$0 -> \$0.03"
+budget_is 0.030000 0.03 || die "status or metrics do not know the new budget"
+for ((i = 0; i < 8; i++)); do more; done
+within 60 poor || die "nobody says that the budget is spent: $(step '')"
+[[ $(stat_of requests) -ge 1 && $(described) -lt $came ]] || die "with a small budget $(described) of $came are described"
+paid=$(stat_of requests)
+write_topology "$topology" "$settings, budget: 0.02"
+reload "endpoint 'judge': budget \$0.03 -> \$0.02"
+poor || die "with a smaller budget the state is '$(step "['state']")'"
+[[ $(stat_of requests) == "$paid" ]] || die "something was sent after the budget was made smaller"
+write_topology "$topology" ', in_flight: 9, retries: 0, budget: 10'
+reload "waits for a restart: endpoint 'judge': in_flight 8 -> 9"
+within 60 all_described || die "with a budget $(described) of $came are described: $(step '')"
 run_stop
-write_topology "$topology" ', in_flight: 8, budget: 10'
-run "$dir/data" --until-idle
-run_ends
-all_described || die "with a budget $(described) of $came are described"
+[[ $(stat_of requests) == "$(stat_of distinct)" ]] || die "something was asked twice"
+reload "nothing runs on data folder '$dir/data'"
 said="$said no_budget"
 same_pairs "$dir/data" pairs.unique pairs.described
 say "told apart, and recovered from:$said"

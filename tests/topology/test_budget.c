@@ -197,7 +197,7 @@ struct bank {
 	struct sl_window *window;
 	struct sl_price price;
 	struct sl_payer payer;
-	int64_t share, step_share; /* of the endpoint, of the step */
+	int64_t share, step_share; /* of the endpoint, of the step: the most that they have been */
 	struct sl_outcall *open[4 * QUESTIONS];
 	size_t count;
 	int64_t paid, sent, now_ms;
@@ -365,6 +365,18 @@ static void ask_some(struct bank *b)
 	admit(b);
 }
 
+/* Other budgets, smaller ones too: what is spent and held is never more than the largest allowed. */
+static void other_shares(struct bank *b)
+{
+	const struct sl_share shares[2] = { { (int64_t)some(b, 200000), -1 }, { (int64_t)some(b, 200000), -1 } };
+
+	sl_calls_reshare(b->calls, shares);
+	if (b->share >= 0 && shares[0].all > b->share)
+		b->share = shares[0].all;
+	if (b->step_share >= 0 && shares[1].all > b->step_share)
+		b->step_share = shares[1].all;
+}
+
 static void one_life(struct bank *b)
 {
 	struct sl_error e = { 0 };
@@ -379,6 +391,8 @@ static void one_life(struct bank *b)
 			admit(b);
 		else if (sl_calls_settle(b->calls, &e))
 			b->unkept = 0;
+		if (some(b, 20) == 0)
+			other_shares(b);
 		if (some(b, 10) == 0)
 			sl_calls_end(b->calls, b->window, some(b, 2));
 		books(b);

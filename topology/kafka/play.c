@@ -114,6 +114,7 @@ static bool can_step(const struct sl_member_task *t)
 	case SL_TASK_WAITING:
 		return t->not_before_ns <= sl_monotonic_ns() || sl_unit_table_moved(t->unit);
 	case SL_TASK_HELD:
+		return t->not_before_ns <= sl_monotonic_ns() || sl_calls_reshared(t->unit->calls);
 	case SL_TASK_BACKOFF:
 		return t->not_before_ns <= sl_monotonic_ns();
 	}
