@@ -53,6 +53,14 @@ data=$work/data
 mine=(-t "$work/mine/curate.yaml" --data "$data" --set metrics=off)
 pairs 1 20 >"$work/pairs.jsonl"
 
+echo "-- a mistyped data folder"
+for command in status 'export --topic pairs.curated' 'explain abcdef' 'gold wrong' 'models list' 'train gold' \
+	'replay --topic dead.dedupe --into dedupe'; do
+	# shellcheck disable=SC2086
+	run 1 $command -t topology/curate.yaml --data "$work/dta"; says "cannot open data folder '$work/dta'"
+	holds test ! -e "$work/dta"
+done
+
 echo "-- output into what is no plain file"
 run 0 ingest "${mine[@]}" "$work/pairs.jsonl"
 mkfifo "$work/pipe"
@@ -70,6 +78,16 @@ run 0 gold "${mine[@]}" sample 2 --from pairs.raw -o "$work/link"; says "2 of 20
 holds test -L "$work/link"
 holds test "$(wc -l <"$work/through")" -eq 2
 run 1 export "${mine[@]}" --topic pairs.raw -o "$work"; says "$work"
+
+echo "-- a file of another kind: what is wrong with its first bad line, and where the rest is"
+printf 'prompt,chosen,rejected\na,b,c\n' >"$work/table.csv"
+printf '[\n%s]\n' "$(pairs 1 1)" >"$work/array.json"
+{ pairs 31 32 && printf '{"prompt":"%0600000d","chosen":"a","rejected":"b"}\n' 0; } >"$work/long.jsonl"
+run 0 ingest "${mine[@]}" "$work/table.csv"; says "2 invalid"; says "line 1 is invalid: malformed: not JSON at byte 6"
+says "sluice export --topic dead.ingest"
+run 0 ingest "${mine[@]}" "$work/array.json"; says "line 1 is invalid: malformed: the JSON ends early"
+run 0 ingest "${mine[@]}" "$work/long.jsonl"; says "2 pairs, 0 ties, 1 invalid"; says "line 3 is invalid: too-large"; says limits.entry
+run 0 ingest "${mine[@]}" "$work/long.jsonl"; says "0 invalid, 3 ingested before"; holds test -z "$err"
 
 echo "-- a judge that cannot work is told of before there is a pair to judge"
 export JUDGE_URL=http://127.0.0.1:9/v1 JUDGE_KEY=hunter2 SECOND_URL=http://127.0.0.1:9/v1 SECOND_KEY=hunter2

@@ -69,6 +69,7 @@ pairs() { # pairs FIRST LAST [GOLD]
 }
 
 data=$work/data
+mkdir "$data"
 topology=(-t topology/curate.yaml --data "$data")
 quiet=(--set metrics.listen=127.0.0.1:0)
 

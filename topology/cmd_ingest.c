@@ -184,6 +184,11 @@ static int files(const struct ingest_args *a, struct sl_ingest_options *options,
 		json_array_append_new(rows, counts_json(words->at[i], &counts, done ? NULL : e.text));
 		if (!a->common.json)
 			print_counts(words->at[i], &counts);
+		if (counts.invalid > 0)
+			fprintf(stderr,
+				"sluice: '%s': line %" PRId64 " is invalid: %s; all such lines: sluice export --topic "
+				"dead.ingest\n",
+				words->at[i], counts.invalid_line, counts.invalid_why);
 	}
 	if (a->common.json) {
 		result = counts_json(NULL, &sum, NULL);
@@ -218,7 +223,7 @@ static int run(void *self, const struct sl_texts *words)
 				"--time wants 2026-01-02T03:04:05Z or milliseconds since 1970, not '%s'", a->time);
 	}
 	sl_command_catch_signals(NULL, NULL);
-	code = sl_command_open(&a->common, &s);
+	code = sl_command_open_or_make(&a->common, &s);
 	if (code == SL_EXIT_OK) {
 		options.entry_max_bytes = s.topology->entry_max_bytes;
 		code = files(a, &options, &s, words);

@@ -111,16 +111,33 @@ int sl_command_step(const struct sl_topology *t, const char *name)
 	return not_known("step", name, &known);
 }
 
-int sl_command_open(const struct sl_common *common, struct sl_session *s)
+static int session_open(const struct sl_common *common, bool make, struct sl_session *s)
 {
 	struct sl_error e = { 0 };
+	const char *data;
 
 	*s = (struct sl_session){ 0 };
 	s->topology = sl_command_topology(common);
 	if (!s->topology)
 		return SL_EXIT_USAGE;
+	data = common->data ? common->data : s->topology->data;
+	if (!make && s->topology->stream == SL_STREAM_EMBEDDED && access(data, F_OK) != 0) {
+		sl_error_errno(&e, SL_STOP, "cannot open data folder '%s'", data);
+		fprintf(stderr, "sluice: %s; `sluice ingest` makes it, --data names another one\n", e.text);
+		return SL_EXIT_FAILED;
+	}
 	s->client = sl_client_open(s->topology, common->data, &e);
 	return s->client ? SL_EXIT_OK : sl_command_failed(&e);
+}
+
+int sl_command_open(const struct sl_common *common, struct sl_session *s)
+{
+	return session_open(common, false, s);
+}
+
+int sl_command_open_or_make(const struct sl_common *common, struct sl_session *s)
+{
+	return session_open(common, true, s);
 }
 
 void sl_command_close(struct sl_session *s)

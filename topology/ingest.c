@@ -346,6 +346,10 @@ static void dead_letter(struct ingest *in, const struct sl_line *line, const cha
 	sl_frames_add(&in->dead, &record);
 	in->mark.invalid++;
 	in->counts->invalid++;
+	if (in->counts->invalid_line == 0) {
+		in->counts->invalid_line = line->number;
+		snprintf(in->counts->invalid_why, sizeof in->counts->invalid_why, "%s", sl_buf_text(&in->value));
+	}
 }
 
 static void complete(struct ingest *in, struct sl_pair *p, const struct sl_line *line, int64_t item)
@@ -369,8 +373,8 @@ static bool add_pair(struct ingest *in, const struct sl_pair *p, const struct sl
 	sl_buf_clear(&in->value);
 	sl_pair_encode(p, &in->value);
 	if (in->value.size > (size_t)in->options->entry_max_bytes) {
-		snprintf(why, sizeof why, "%zu bytes as a record, at most %" PRId64 " may enter", in->value.size,
-			 in->options->entry_max_bytes);
+		snprintf(why, sizeof why, "%zu bytes as a record, at most %" PRId64 " may enter (limits.entry)",
+			 in->value.size, in->options->entry_max_bytes);
 		dead_letter(in, line, "too-large", why);
 		return false;
 	}
@@ -386,8 +390,8 @@ static void parse_line(struct ingest *in, const struct sl_line *line)
 	char text[128];
 
 	if (line->too_long) {
-		snprintf(text, sizeof text, "a line of %" PRIu64 " bytes, at most %" PRId64 " may enter", line->size,
-			 in->options->entry_max_bytes);
+		snprintf(text, sizeof text, "a line of %" PRIu64 " bytes, at most %" PRId64 " may enter (limits.entry)",
+			 line->size, in->options->entry_max_bytes);
 		dead_letter(in, line, "too-large", text);
 		return;
 	}

@@ -36,6 +36,8 @@ struct sl_ingest_sink sl_ingest_to_client(struct sl_client *c);
 struct sl_ingest_counts {
 	int64_t lines, pairs, ties, invalid; /* of this run; blank lines do not count */
 	int64_t skipped;                     /* lines that were ingested earlier */
+	int64_t invalid_line;                /* the first of this run that is invalid; 0: none */
+	char invalid_why[200];               /* and its reason, as in dead.ingest */
 };
 
 struct sl_ingest_progress {
