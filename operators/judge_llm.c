@@ -94,7 +94,7 @@ static enum sl_verdict prompts_open(struct sl_task *task, struct sl_judge_llm *l
 }
 
 /* A hash of everything that shapes a verdict but the pair itself. */
-static void setting_init(struct sl_judge_llm *l)
+static void setting_init(struct sl_judge_llm *l, double judge_accuracy)
 {
 	char hex[SL_ID_HEX_SIZE];
 	struct sl_buf b = { 0 };
@@ -109,6 +109,9 @@ static void setting_init(struct sl_judge_llm *l)
 		     l->order, l->seed, l->samples, l->examples, l->text_max);
 	sl_buf_print(&b, "merge %s sure %.17g least %.17g repair %d\n", l->merge, l->sure, l->least, l->repair);
 	sl_buf_print(&b, "temperature %.17g tokens %" PRId64 " extra %s\n", l->temperature, l->max_tokens, l->extra);
+	/* By it are judges weighed, and second opinions asked for, who were not measured yet. */
+	if (l->who_count > l->first_count || strcmp(l->merge, "weighted") == 0)
+		sl_buf_print(&b, "declared %.17g\n", judge_accuracy);
 	snprintf(l->setting, sizeof l->setting, "%016" PRIx64, sl_hash64(b.data, b.size, 0));
 	sl_buf_release(&b);
 }
@@ -131,7 +134,7 @@ static enum sl_verdict llm_open(struct sl_task *task, struct sl_annotate *n)
 		v = prompts_open(task, l);
 	if (v != SL_OK)
 		return v;
-	setting_init(l);
+	setting_init(l, n->asking.judge_accuracy);
 	return SL_OK;
 }
 

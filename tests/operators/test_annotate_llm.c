@@ -3,7 +3,10 @@
 #include "courtroom.h"
 
 #include "operators/judging.h"
+#include "topology/base/file.h"
 #include "topology/base/log.h"
+
+#include <unistd.h>
 
 /* -- what becomes of an answer ---------------------------------------------------------------- */
 
@@ -263,11 +266,30 @@ static const char *setting_of(struct fixture *f, const char *sets)
 			      (const char *)out->judgement.setting.data);
 }
 
+static char words_path[] = "/tmp/sluice-words-XXXXXX";
+
+/* The same prompt with a line more. */
+static const char *other_words(struct fixture *f)
+{
+	struct sl_buf words = { 0 };
+	struct sl_error e = { 0 };
+	int fd = mkstemp(words_path);
+
+	assert_true(fd >= 0);
+	close(fd);
+	assert_true(sl_file_read("topology/prompts/preference.txt", 1 << 20, &words, &e));
+	sl_buf_print(&words, "\nBe brief.\n");
+	assert_true(sl_file_write(words_path, sl_buf_bytes(&words), &e));
+	sl_buf_release(&words);
+	return sl_arena_print(&f->a, "annotate.prompt=%s", words_path);
+}
+
 static void settings(void **state)
 {
 	static const char *const same[] = { "annotate.without_judge=defer", "annotate.batch_max=1",
-					    "annotate.threshold=0.2", "annotate.panel=other" };
-	static const char *const others[] = {
+					    "annotate.threshold=0.2", "annotate.panel=other",
+					    "annotate.judge_accuracy=0.9" };
+	const char *const others[] = {
 		"annotate.judges=b",
 		"annotate.judges=a,b",
 		"annotate.second=c",
@@ -282,7 +304,9 @@ static void settings(void **state)
 		"annotate.sure=0.9",
 		"annotate.attributes=missing",
 		"annotate.temperature=-1 annotate.samples=2",
-		"annotate.prompt=topology/prompts/other.txt",
+		"annotate.merge=weighted annotate.judge_accuracy=0.9",
+		"annotate.second=c annotate.judge_accuracy=0.9",
+		other_words(*state),
 	};
 	struct fixture *f = *state;
 	const char *usual = setting_of(f, ""), *seen[32];
@@ -291,12 +315,13 @@ static void settings(void **state)
 	for (size_t i = 0; i < sizeof same / sizeof same[0]; i++)
 		assert_string_equal(setting_of(f, same[i]), usual);
 	seen[n++] = usual;
-	for (size_t i = 0; i < sizeof others / sizeof others[0] - 1; i++) {
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
 		seen[n] = setting_of(f, others[i]);
 		for (size_t k = 0; k < n; k++)
 			assert_string_not_equal(seen[n], seen[k]);
 		n++;
 	}
+	assert_int_equal(unlink(words_path), 0);
 }
 
 static void wrong_options(void **state)
