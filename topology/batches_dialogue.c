@@ -53,6 +53,17 @@ static bool file_of(struct sl_batches *b, struct batch *batch, struct sl_error *
 	return done;
 }
 
+static bool write_row(struct sl_batches *b, const struct sl_batch_row *row, struct sl_error *e)
+{
+	struct sl_writes w = { 0 };
+	bool done;
+
+	sl_batch_row_write(&b->parking, row, &w);
+	done = b->calls->setup.keep(b->calls->setup.arg, &w, e);
+	sl_writes_release(&w);
+	return done;
+}
+
 bool sl_batches_say(struct sl_batches *b, struct batch *batch, enum doing doing, struct sl_error *e)
 {
 	struct sl_calls *c = b->calls;
@@ -77,6 +88,8 @@ bool sl_batches_say(struct sl_batches *b, struct batch *batch, enum doing doing,
 		sl_buf_print(&batch->path, "/batches?limit=100%s%s", batch->after[0] ? "&after=" : "", batch->after);
 		break;
 	case CREATE:
+		if (!write_row(b, &batch->row, e)) /* says nothing new, but fails for who has lost the task */
+			return false;
 		sl_buf_print(&batch->path, "/batches");
 		sl_batch_create(&batch->body, batch->row.file, batch->row.lane->path, batch->row.ours);
 		break;
@@ -101,17 +114,6 @@ bool sl_batches_say(struct sl_batches *b, struct batch *batch, enum doing doing,
 }
 
 /* -- What it answers ------------------------------------------------------------------------ */
-
-static bool write_row(struct sl_batches *b, const struct sl_batch_row *row, struct sl_error *e)
-{
-	struct sl_writes w = { 0 };
-	bool done;
-
-	sl_batch_row_write(&b->parking, row, &w);
-	done = b->calls->setup.keep(b->calls->setup.arg, &w, e);
-	sl_writes_release(&w);
-	return done;
-}
 
 int64_t sl_batches_pause_ms(int64_t poll_ms, uint32_t failures)
 {

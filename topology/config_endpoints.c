@@ -344,12 +344,6 @@ static bool endpoint(struct sl_config *c, const struct sl_node *n, struct sl_end
 			"endpoint '%s' has batch: true and several of 'url' or 'key': a batch is known only to the "
 			"server and the account that it was sent to; make an endpoint of each",
 			d->name);
-	if (d->batching.on && c->t->stream == SL_STREAM_KAFKA)
-		return sl_error_at(
-			c->e, sl_node_get(n, "batch") ? sl_node_get(n, "batch") : n,
-			"endpoint '%s' has batch: true, which needs the embedded stream: on Kafka ask it call by "
-			"call (batch: false)",
-			d->name);
 	for (size_t i = 0; i < c->t->price_count; i++)
 		if (strcmp(c->t->prices[i].model, d->model) == 0)
 			d->price = &c->t->prices[i];

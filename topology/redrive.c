@@ -9,6 +9,7 @@
 
 #define RECORDS_AT_ONCE 256
 #define MARK_EVERY 4096 /* records between writes of an offset that moved without anything to append */
+#define SOON_MS 20      /* a commit's records become readable a few milliseconds after it */
 #define PARKED "parked:"
 
 struct run {
@@ -23,7 +24,9 @@ struct sl_redrive {
 	struct run *runs;   /* dealt with above it, in order, not touching */
 	size_t count, capacity;
 	struct sl_cursor cursor; /* what is looked at next */
-	bool again;
+	bool again, lost;        /* all of them once more; memory is not what the row says */
+	bool committed;          /* there may be more than `wanted` */
+	int64_t stable, wanted;  /* the topic may be, and must be, read up to there */
 	/* of a step */
 	struct sl_arena arena;
 	struct sl_buf frames, value;
@@ -65,33 +68,33 @@ static bool dealt_with(const struct sl_redrive *r, int64_t offset)
 	return low < r->count && r->runs[low].from <= offset;
 }
 
-/* Offsets come in order within a pass, so a new one mostly belongs to the run before. */
-static void deal(struct sl_redrive *r, int64_t offset)
+/* Offsets come in order within a pass, so new ones mostly belong to the run before. */
+static void deal(struct sl_redrive *r, int64_t from, int64_t to)
 {
-	size_t i = r->count;
+	size_t i = r->count, end;
 
-	while (i > 0 && r->runs[i - 1].from > offset)
+	from = from < r->mark ? r->mark : from;
+	if (from >= to)
+		return;
+	while (i > 0 && r->runs[i - 1].to >= from)
 		i--;
-	if (i > 0 && r->runs[i - 1].to == offset) {
-		r->runs[--i].to++;
-	} else {
-		if (r->count == r->capacity) {
-			r->capacity = r->capacity ? 2 * r->capacity : 16;
-			r->runs = sl_realloc(r->runs, r->capacity * sizeof *r->runs);
-		}
-		memmove(r->runs + i + 1, r->runs + i, (r->count - i) * sizeof *r->runs);
-		r->runs[i] = (struct run){ offset, offset + 1 };
-		r->count++;
+	for (end = i; end < r->count && r->runs[end].from <= to; end++) { /* those that it touches become one with it */
+		from = r->runs[end].from < from ? r->runs[end].from : from;
+		to = r->runs[end].to > to ? r->runs[end].to : to;
 	}
-	if (i + 1 < r->count && r->runs[i + 1].from == r->runs[i].to) {
-		r->runs[i].to = r->runs[i + 1].to;
-		memmove(r->runs + i + 1, r->runs + i + 2, (r->count - i - 2) * sizeof *r->runs);
-		r->count--;
+	if (from <= r->mark) { /* then i is 0 */
+		r->mark = to;
+		memmove(r->runs, r->runs + end, (r->count - end) * sizeof *r->runs);
+		r->count -= end;
+		return;
 	}
-	if (r->runs[0].from == r->mark) {
-		r->mark = r->runs[0].to;
-		memmove(r->runs, r->runs + 1, --r->count * sizeof *r->runs);
+	if (i == end && r->count == r->capacity) {
+		r->capacity = r->capacity ? 2 * r->capacity : 16;
+		r->runs = sl_realloc(r->runs, r->capacity * sizeof *r->runs);
 	}
+	memmove(r->runs + i + 1, r->runs + end, (r->count - end) * sizeof *r->runs);
+	r->count = r->count - end + i + 1;
+	r->runs[i] = (struct run){ from, to };
 }
 
 static void put64(struct sl_buf *to, int64_t n)
@@ -120,6 +123,8 @@ static bool load(struct sl_redrive *r, bool *found, struct sl_error *e)
 	struct sl_store *store = r->unit->rt->store;
 	struct sl_buf value = { 0 };
 
+	r->mark = r->kept = 0;
+	r->count = 0;
 	if (!store->ops->get(store, sl_buf_bytes(&r->key), &value, found, e))
 		return false;
 	if (*found && value.size % 16 != 8) {
@@ -133,8 +138,8 @@ static bool load(struct sl_redrive *r, bool *found, struct sl_error *e)
 			r->mark = r->kept = (int64_t)sl_get_le64(value.data);
 			continue;
 		}
-		r->runs = sl_realloc(r->runs, (r->count + 1) * sizeof *r->runs);
-		r->capacity = r->count + 1;
+		if (r->count == r->capacity)
+			r->runs = sl_realloc(r->runs, ++r->capacity * sizeof *r->runs);
 		r->runs[r->count++] = (struct run){ (int64_t)sl_get_le64(value.data + at),
 						    (int64_t)sl_get_le64(value.data + at + 8) };
 	}
@@ -162,7 +167,7 @@ bool sl_redrive_open(struct sl_unit *u, struct sl_redrive **to, struct sl_error 
 	bool found = false, done;
 
 	*to = NULL;
-	if (port < 0 || u->rt->topology->stream != SL_STREAM_EMBEDDED)
+	if (port < 0)
 		return true;
 	r = sl_calloc(1, sizeof *r);
 	r->unit = u;
@@ -176,6 +181,7 @@ bool sl_redrive_open(struct sl_unit *u, struct sl_redrive **to, struct sl_error 
 		return done;
 	}
 	r->cursor.offset = r->mark;
+	r->committed = true; /* by whoever had the task before */
 	*to = r;
 	return true;
 }
@@ -222,7 +228,7 @@ static void look_at(struct sl_redrive *r, const struct sl_record *record)
 	sl_pair_init(&p);
 	if (!record->value.data || !sl_pair_decode(record->value, &r->arena, &p, &not_a_pair) ||
 	    !waits(r, &p, &ready)) {
-		deal(r, record->offset); /* somebody else's */
+		deal(r, record->offset, record->offset + 1); /* somebody else's */
 		return;
 	}
 	if (!ready)
@@ -231,7 +237,7 @@ static void look_at(struct sl_redrive *r, const struct sl_record *record)
 			 &to);
 	sl_frames_add(&r->frames, &to);
 	r->appended++;
-	deal(r, record->offset);
+	deal(r, record->offset, record->offset + 1);
 }
 
 static bool commit(struct sl_redrive *r, struct sl_error *e)
@@ -245,43 +251,90 @@ static bool commit(struct sl_redrive *r, struct sl_error *e)
 	while (sl_frames_next(sl_buf_bytes(&r->frames), &at, &append.records[append.count]))
 		append.count++;
 	row(r, &w);
-	done = sl_commit(r->unit->rt, NULL, 0, &append, 1, &w, e);
+	done = r->unit->rt->stream->aside(r->unit, append.count ? &append : NULL, &w, e);
 	free(append.records);
 	sl_writes_release(&w);
 	r->kept = r->mark;
 	return done;
 }
 
-bool sl_redrive_step(struct sl_redrive *r, bool settled, bool *more, struct sl_error *e)
+/* Where the topic ends. Records that a commit brought may not be readable yet: `wanted` is behind all of them. */
+static bool find_end(struct sl_redrive *r, struct sl_error *e)
 {
 	struct sl_unit *u = r->unit;
-	int64_t end = atomic_load(&u->rt->topics[r->replay.from].ends[u->partition]);
+	int64_t end;
+
+	if (!r->committed && r->stable >= r->wanted)
+		return true;
+	if (!u->rt->stream->look(u->rt, r->replay.from, u->partition, &r->stable, &end, e))
+		return false;
+	if (r->committed)
+		r->wanted = end;
+	r->committed = false;
+	return true;
+}
+
+static bool look(struct sl_redrive *r, struct sl_error *e)
+{
 	const struct sl_record *record;
 	struct sl_reader reader;
+	int64_t at = r->cursor.offset;
 
-	r->again |= settled;
-	*more = false;
-	if (r->cursor.offset >= end) {
-		if (!r->again)
-			return true;
-		r->again = false;
-		r->cursor = (struct sl_cursor){ .offset = r->mark };
-	}
 	r->appended = 0;
 	sl_buf_clear(&r->frames);
 	e->verdict = SL_OK;
-	sl_reader_open(&reader, u->rt, r->replay.from, u->partition, end);
+	sl_reader_open(&reader, r->unit->rt, r->replay.from, r->unit->partition, r->stable);
 	reader.cursor = r->cursor;
 	for (size_t n = 0; n < RECORDS_AT_ONCE || reader.at < reader.count; n++) {
 		record = sl_reader_next(&reader, e);
 		if (!record)
 			break;
+		deal(r, at, record->offset); /* what brokers put between records, or drop */
 		look_at(r, record);
+		at = record->offset + 1;
 	}
 	r->cursor = reader.cursor;
 	sl_reader_close(&reader);
 	if (e->verdict != SL_OK)
 		return false;
-	*more = r->again || r->cursor.offset < end;
+	deal(r, at, r->cursor.offset);
 	return (r->appended == 0 && r->mark - r->kept < MARK_EVERY) || commit(r, e);
+}
+
+/* From what is true on. */
+static bool recall(struct sl_redrive *r, struct sl_error *e)
+{
+	bool found;
+
+	if (!load(r, &found, e))
+		return false;
+	r->cursor = (struct sl_cursor){ .offset = r->mark };
+	r->lost = false;
+	return true;
+}
+
+bool sl_redrive_step(struct sl_redrive *r, bool settled, int64_t *again_ms, struct sl_error *e)
+{
+	r->again |= settled;
+	*again_ms = INT64_MAX;
+	if ((r->lost && !recall(r, e)) || !find_end(r, e))
+		return false;
+	if (r->cursor.offset >= r->stable && r->again) {
+		r->again = false;
+		r->cursor = (struct sl_cursor){ .offset = r->mark };
+	}
+	if (r->cursor.offset < r->stable && !look(r, e)) {
+		r->lost = true; /* what was dealt with may not be */
+		return false;
+	}
+	if (r->again || r->cursor.offset < r->stable)
+		*again_ms = 0;
+	else if (r->stable < r->wanted)
+		*again_ms = SOON_MS;
+	return true;
+}
+
+void sl_redrive_committed(struct sl_redrive *r)
+{
+	r->committed = true;
 }

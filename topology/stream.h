@@ -49,13 +49,20 @@ struct sl_stream_ops {
 
 	/* True: there is a record for the unit at or behind u->cursor. */
 	bool (*waiting)(struct sl_unit *u);
-	/* Up to record_max of them into u->now->records and u->now->count (not 0), about bytes_max bytes, and move u->cursor.
-	 * The bytes live until the next load. */
+	/* Up to record_max of them into u->now->records and u->now->count (not 0), about bytes_max bytes, and move
+	 * u->cursor. The bytes live until the next load. */
 	bool (*load)(struct sl_unit *u, size_t record_max, size_t bytes_max, struct sl_error *e);
 	/* The pair in a record of the unit's input, in any form that producers may use. */
 	bool (*decode)(struct sl_unit *u, const struct sl_record *r, struct sl_pair *p, struct sl_error *e);
 	/* Make new answers of the memo durable. */
 	bool (*memo)(struct sl_unit *u, struct sl_writes *answers, struct sl_error *e);
+	/* Rows of the memo and records (NULL: none) made true together and at once, whatever the unit has in its open
+	 * transaction, and only while nobody else has the task. False: nothing of it is true, or the unit will be
+	 * closed and opened again. */
+	bool (*aside)(struct sl_unit *u, const struct sl_append *append, struct sl_writes *rows, struct sl_error *e);
+	/* Where a partition may be read to, and where that will be once every transaction is decided that has begun. */
+	bool (*look)(struct sl_runtime *rt, int topic, int32_t partition, int64_t *stable, int64_t *end,
+		     struct sl_error *e);
 
 	/* An answer has come: let the unit look, soon. Any thread. */
 	void (*wake)(struct sl_unit *u);

@@ -283,6 +283,20 @@ static bool embedded_memo(struct sl_unit *u, struct sl_writes *answers, struct s
 	return u->rt->store->ops->write(u->rt->store, &answers, 1, u->rt->topology->durable, e);
 }
 
+static bool embedded_aside(struct sl_unit *u, const struct sl_append *append, struct sl_writes *rows,
+			   struct sl_error *e)
+{
+	return sl_commit(u->rt, NULL, 0, append, append != NULL, rows, e);
+}
+
+static bool embedded_look(struct sl_runtime *rt, int topic, int32_t partition, int64_t *stable, int64_t *end,
+			  struct sl_error *e)
+{
+	(void)e;
+	*stable = *end = atomic_load(&rt->topics[topic].ends[partition]);
+	return true;
+}
+
 static void embedded_wake(struct sl_unit *u)
 {
 	sl_scheduler_wake_unit(u);
@@ -329,6 +343,8 @@ const struct sl_stream_ops sl_stream_embedded = {
 	.load = embedded_load,
 	.decode = embedded_decode,
 	.memo = embedded_memo,
+	.aside = embedded_aside,
+	.look = embedded_look,
 	.wake = embedded_wake,
 	.state = embedded_state,
 	.progress = embedded_progress,

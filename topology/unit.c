@@ -408,18 +408,19 @@ static bool held_up(struct sl_unit *u)
 /* Batches of questions, and the pairs that wait for them: between the transactions of the input, never of one. */
 static bool look_after_parked(struct sl_unit *u)
 {
-	int64_t next_ms, wait_ms;
-	bool settled, more = false;
+	int64_t next_ms, wait_ms, again_ms = INT64_MAX;
+	bool settled;
 
 	if (atomic_load(&u->rt->draining))
 		return true;
 	if (!sl_calls_batches(u->calls, atomic_exchange(&u->batch_at_once, false), &next_ms, &settled, &u->error) ||
-	    (u->redrive && !sl_redrive_step(u->redrive, settled, &more, &u->error))) {
+	    (u->redrive && !sl_redrive_step(u->redrive, settled, &again_ms, &u->error))) {
 		u->failed = true;
 		return false;
 	}
-	atomic_store(&u->redriving, more);
-	wait_ms = more ? 0 : next_ms == INT64_MAX ? INT64_MAX : next_ms - sl_wall_ms();
+	atomic_store(&u->redriving, again_ms != INT64_MAX);
+	wait_ms = next_ms == INT64_MAX ? INT64_MAX : next_ms - sl_wall_ms();
+	wait_ms = again_ms < wait_ms ? again_ms : wait_ms;
 	u->look_at_ns = wait_ms > INT64_MAX / 2000000 ? INT64_MAX : sl_monotonic_ns() + wait_ms * 1000000;
 	return true;
 }
@@ -559,6 +560,11 @@ void sl_unit_committed(struct sl_unit *u)
 	u->begun_ns = sl_monotonic_ns();
 	u->committed = u->position;
 	u->failures = 0;
+	if (u->redrive) { /* pairs may have been parked */
+		sl_redrive_committed(u->redrive);
+		atomic_store(&u->redriving, true);
+		u->look_at_ns = 0;
+	}
 	sl_attempt_end(u->attempt, u->committed);
 	u->resumed = !u->one; /* alone: ask again what the slot says about the next record */
 }

@@ -75,10 +75,6 @@ static const struct {
 	{ JUDGE "endpoints: { e: { key: [a, b], batch: true } }\n",
 	  "some/t.yaml:4:39: endpoint 'e' has batch: true and several of 'url' or 'key': a batch is known only to the "
 	  "server and the account that it was sent to; make an endpoint of each" },
-	{ JUDGE "stream: { kind: kafka, brokers: \"b:1\" }\nendpoints: { e: { batch: true } }\n",
-	  "some/t.yaml:5:26: endpoint 'e' has batch: true, which needs the embedded stream: on Kafka ask it call by "
-	  "call "
-	  "(batch: false)" },
 	{ TOP "steps:\n  - { name: a, operator: describe, from: pairs.raw, to: { out: x }, judges: [e] }\n"
 	      "endpoints: { e: { batch: true } }\n",
 	  "some/t.yaml:3:5: step 'a' cannot ask endpoint 'e', which has batch: true: 'describe' has no port 'deferred' "

@@ -20,6 +20,7 @@
  *     reader.c       committed records for commands and trainings
  *     output.c       what a unit's commit puts into a transaction
  *     memo.c         answers from outside made durable
+ *     aside.c        rows of parked questions, and pairs that come back, in transactions of their own
  *     guard.c        transactions of commands and trainings
  *     metrics.c      counters and librdkafka statistics as Prometheus lines and JSON
  *
@@ -299,6 +300,7 @@ struct sl_member_state {
 	uint64_t rounds;       /* how often it has looked around */
 	bool failed;           /* SL_STOP: error says what */
 	bool only_waiting;     /* every task is at its end or waits for a table */
+	bool parked;           /* questions wait for a batch, or pairs to come back from one */
 	struct sl_error error;
 };
 void sl_member_state(struct sl_member *m, struct sl_member_state *to);
@@ -334,12 +336,14 @@ void sl_kafka_sent_key(struct sl_buf *key, const char *writer, int32_t partition
 /* The 8 bytes of a count; 0 where there is none. */
 bool sl_kafka_count(struct sl_store *store, struct sl_bytes key, int64_t *n, struct sl_error *e) SL_MUST_CHECK;
 
-/* -- reader.c, memo.c, guard.c: ops of ../stream.h, and what stream.c closes ------------------ */
+/* -- reader.c, memo.c, aside.c, guard.c: ops of ../stream.h, and what stream.c closes ------------------ */
 
 bool sl_kafka_read(struct sl_reader *r, struct sl_error *e) SL_MUST_CHECK;
 void sl_kafka_read_end(struct sl_reader *r);
 void sl_kafka_readers_close(struct sl_kafka *k);
 bool sl_kafka_memo(struct sl_unit *u, struct sl_writes *answers, struct sl_error *e) SL_MUST_CHECK;
+bool sl_kafka_aside(struct sl_unit *u, const struct sl_append *append, struct sl_writes *rows,
+		    struct sl_error *e) SL_MUST_CHECK;
 void sl_kafka_memo_open(struct sl_kafka *k);
 void sl_kafka_memo_close(struct sl_kafka *k);
 bool sl_kafka_guard(struct sl_runtime *rt, struct sl_bytes name, struct sl_error *e) SL_MUST_CHECK;

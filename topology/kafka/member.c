@@ -91,9 +91,11 @@ static void show_tasks(struct sl_member *m, struct sl_member_state *s)
 		const struct sl_member_task *t = m->tasks[i];
 		bool quiet = t->state == SL_TASK_RUNNING && sl_task_at_end(t);
 		bool waits = t->state == SL_TASK_HELD || (t->state == SL_TASK_WAITING && !sl_unit_table_moved(t->unit));
+		bool loose;
 		const char *word = quiet ? "quiet" : words[t->state].word;
 
 		s->only_waiting &= quiet || waits;
+		s->parked |= t->unit && sl_unit_parked(t->unit, &loose);
 		s->waiting += waits;
 		if (!quiet && words[t->state].weight > weight) {
 			weight = words[t->state].weight;
@@ -261,8 +263,11 @@ static void rest(struct sl_member *m)
 	sooner(&until, m->not_before_ns, now);
 	if (m->not_before_ns <= now && due < until) /* while it backs off nothing is due */
 		until = due;
-	for (size_t i = 0; i < m->task_count; i++)
+	for (size_t i = 0; i < m->task_count; i++) {
 		sooner(&until, m->tasks[i]->not_before_ns, now);
+		if (m->tasks[i]->unit && m->not_before_ns <= now && m->tasks[i]->unit->look_at_ns < until)
+			until = m->tasks[i]->unit->look_at_ns;
+	}
 	if (until > now)
 		sl_member_rest(m, (until - now + 999999) / 1000000);
 }
@@ -296,6 +301,7 @@ static void *run(void *arg)
 		sl_member_read(m);
 		busy |= sl_member_fetch(m);
 		busy |= sl_member_play(m);
+		sl_member_aside_ended(m);
 		if (sl_member_due(m) <= sl_monotonic_ns() && m->not_before_ns <= sl_monotonic_ns() && !m->failed)
 			sl_member_commit(m);
 		sl_member_part(m);

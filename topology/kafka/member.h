@@ -4,6 +4,7 @@
  *     member.c   the thread: poll, restore, fetch, play, commit, rest; what others may ask
  *     assign.c   partitions that come, are restored, are read, and go
  *     play.c     stepping the units and the transaction of all of them
+ *     aside.c    transactions of one task in between
  *     inbox.c    records of a partition that are not committed yet
  *     group.c    a consumer of a group, whatever its rebalance protocol
  *
@@ -82,6 +83,8 @@ struct sl_member {
 	size_t turn; /* which task plays first */
 	bool failed; /* `error` ends the run */
 	struct sl_error error;
+	enum sl_txn_end aside; /* of the last transaction of aside.c, when it has to be dealt with; else SL_TXN_DONE */
+	struct sl_error aside_error;
 	int64_t not_before_ns; /* after a failed commit nothing is played before */
 	uint32_t failures;     /* commits in a row */
 	int64_t fenced_ns[2];  /* the last times */
@@ -135,6 +138,8 @@ void sl_member_part(struct sl_member *m);
 
 /* Step every unit that can do something; true: somebody did. */
 bool sl_member_play(struct sl_member *m);
+/* A transaction of aside.c did not end well, and the unit that wanted it has failed with it: what follows. */
+void sl_member_aside_ended(struct sl_member *m);
 /* When the staged work is to be committed, on the monotonic clock; INT64_MAX: there is none. */
 int64_t sl_member_due(const struct sl_member *m);
 /* One transaction of all that is staged. */

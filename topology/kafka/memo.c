@@ -7,6 +7,9 @@
  * twice (two processes that both believed to have the task) is to the same question: the reader keeps the first. So
  * are what is held and spent (../ledger.h), of which the last counts, and tombstones.
  *
+ * Rows about batches of questions are another matter: a batch is asked for because of them, so they are written whole
+ * and by nobody who has lost the task (aside.c), into the same topic.
+ *
  * Threads: any; each waits for its own answers. */
 #include "kafka.h"
 
@@ -98,14 +101,33 @@ static void post(rd_kafka_t *rk, const char *topic, int32_t partition, struct sl
 		settled(w, error); /* refused: there will be no report */
 }
 
+/* Rows of parked questions and batches (../parked.h). */
+static bool of_batches(const struct sl_unit *u, const struct sl_writes *rows)
+{
+	const size_t prefix = 1 + strlen(u->tasks[0].step->name) + 1 + 4;
+	struct sl_bytes key, value;
+
+	for (size_t at = 0; sl_writes_next(rows, &at, &key, &value);)
+		if (key.size > prefix && memchr("pbq", ((const char *)key.data)[prefix], 3))
+			return true;
+	return false;
+}
+
 bool sl_kafka_memo(struct sl_unit *u, struct sl_writes *answers, struct sl_error *e)
 {
 	struct sl_kafka *k = u->rt->kafka;
-	rd_kafka_t *rk = producer(k, e);
 	struct waiting w = { 0 };
 	char topic[SL_ID_MAX];
 	struct sl_bytes key, value;
+	rd_kafka_t *rk;
 
+	if (of_batches(u, answers)) {
+		if (!sl_kafka_aside(u, NULL, answers, e))
+			return false;
+		atomic_fetch_add(&k->counters.memo_records, (int64_t)answers->count);
+		return true;
+	}
+	rk = producer(k, e);
 	if (!rk)
 		return false;
 	sl_kafka_name(k, topic, "%s.memo", u->tasks[0].step->name);

@@ -103,6 +103,12 @@ static bool pass_the_rest(struct sl_member_task *t)
 	return true;
 }
 
+/* Its batches are, or its parked pairs. */
+static bool to_be_looked_at(const struct sl_unit *u)
+{
+	return u->look_at_ns <= sl_monotonic_ns() || atomic_load(&u->batch_at_once);
+}
+
 static bool can_step(const struct sl_member_task *t)
 {
 	switch (t->state) {
@@ -112,9 +118,11 @@ static bool can_step(const struct sl_member_task *t)
 	case SL_TASK_CALLS:
 		return true;
 	case SL_TASK_WAITING:
-		return t->not_before_ns <= sl_monotonic_ns() || sl_unit_table_moved(t->unit);
+		return t->not_before_ns <= sl_monotonic_ns() || sl_unit_table_moved(t->unit) ||
+		       to_be_looked_at(t->unit);
 	case SL_TASK_HELD:
-		return t->not_before_ns <= sl_monotonic_ns() || sl_calls_reshared(t->unit->calls);
+		return t->not_before_ns <= sl_monotonic_ns() || sl_calls_reshared(t->unit->calls) ||
+		       to_be_looked_at(t->unit);
 	case SL_TASK_BACKOFF:
 		return t->not_before_ns <= sl_monotonic_ns();
 	}
@@ -141,6 +149,8 @@ bool sl_member_play(struct sl_member *m)
 			sl_member_show(m, NULL);
 		}
 		settle(t, play(t->unit));
+		if (m->aside != SL_TXN_DONE)
+			return true;
 		if (t->unit->begun) /* dying while it waits for its commit says nothing about its records */
 			sl_attempt_pause(t->unit->attempt, true);
 		any |= t->unit->position != before || pass_the_rest(t);
@@ -297,6 +307,15 @@ static void ended(struct sl_member *m, struct sl_member_task **tasks, size_t cou
 		sl_member_fail(m, e);
 	else
 		wait_after(m, e);
+}
+
+void sl_member_aside_ended(struct sl_member *m)
+{
+	enum sl_txn_end end = m->aside;
+
+	m->aside = SL_TXN_DONE;
+	if (end != SL_TXN_DONE)
+		ended(m, NULL, 0, NULL, end, &m->aside_error);
 }
 
 void sl_member_commit(struct sl_member *m)

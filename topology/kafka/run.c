@@ -5,9 +5,9 @@
  * APP.meta to (it never reads it there). The leader trains models and lets go of records that were read; both are
  * safe when two lead for a moment: announcements are made under a guard, and what is read stays read.
  *
- * Until idle: every group at its input's end (idle.c), and when this process leads, no training due. Who does not lead
- * leaves; its partitions go to those that stay. Stuck: nothing moves any more, and all that is left waits for a table
- * that nobody will change. Only the leader knows that, so only it says so.
+ * Until idle: every group at its input's end (idle.c), nothing parked here (../parked.h), and when this process leads,
+ * no training due. Who does not lead leaves; its partitions go to those that stay. Stuck: nothing moves any more, and
+ * all that is left waits for a table that nobody will change. Only the leader knows that, so only it says so.
  *
  * Threads: this loop, the members', and one that trains. */
 #include "run.h"
@@ -156,7 +156,7 @@ static void *trainer(void *arg)
 
 /* What the members say together. looks: every one has looked around twice since *rounds were noted. */
 struct together {
-	bool only_waiting, looks;
+	bool only_waiting, looks, parked;
 	size_t waiting;
 	char why[256]; /* what one of those that wait waits for */
 };
@@ -174,6 +174,7 @@ static bool together(struct run *r, bool note, struct together *t, struct sl_err
 		}
 		t->only_waiting &= s.only_waiting;
 		t->looks &= s.rounds >= r->rounds[i] + 2;
+		t->parked |= s.parked;
 		if (s.waiting)
 			memcpy(t->why, s.wait, sizeof t->why);
 		t->waiting += s.waiting;
@@ -194,6 +195,26 @@ static bool stuck(struct run *r, const struct together *t, int64_t same_ms, enum
 	sl_error_set(e, SL_STOP, "%s%s%s", t->why, next.size ? ": " : "", sl_buf_text(&next));
 	sl_buf_release(&next);
 	return true;
+}
+
+/* Nothing is coming that questions in no batch yet could wait for: they become one now. */
+static void send_batches(struct run *r)
+{
+	struct sl_kafka *k = r->k;
+	bool loose, any = false;
+
+	sl_lock(&r->rt->commit_lock);
+	for (size_t i = 0; i < r->rt->unit_count; i++) {
+		struct sl_unit *u = r->rt->units[i];
+
+		if (!sl_unit_parked(u, &loose) || !loose)
+			continue;
+		atomic_store(&u->batch_at_once, true);
+		any = true;
+	}
+	sl_unlock(&r->rt->commit_lock);
+	for (size_t i = 0; any && i < k->member_count; i++)
+		sl_member_poke(k->members[i]);
 }
 
 /* Until idle: true when the run is over. */
@@ -234,6 +255,11 @@ static bool over(struct run *r, enum sl_run_end *end, struct sl_error *e)
 	}
 	if (!t.looks)
 		return false;
+	if (t.parked) {
+		if (r->look.lagging <= t.waiting || now - r->same_since_ns > STUCK_MS * INT64_C(1000000))
+			send_batches(r);
+		return false;
+	}
 	if (atomic_load(&r->k->leader) && !looked) {
 		sl_lock(&r->lock);
 		r->asked = true;

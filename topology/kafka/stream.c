@@ -337,6 +337,16 @@ static bool kafka_decode(struct sl_unit *u, const struct sl_record *r, struct sl
 	return sl_values_pair(k->values, &from, r, &u->now->arena, p, e);
 }
 
+static bool kafka_look(struct sl_runtime *rt, int topic, int32_t partition, int64_t *stable, int64_t *end,
+		       struct sl_error *e)
+{
+	struct sl_kafka *k = rt->kafka;
+	int64_t start;
+
+	return sl_kafka_ends(k, k->names[topic], partition, false, &start, end, e) &&
+	       sl_kafka_ends(k, k->names[topic], partition, true, &start, stable, e);
+}
+
 static const char *kafka_state(struct sl_unit *u, char wait[256])
 {
 	const char *state = "off";
@@ -361,6 +371,8 @@ const struct sl_stream_ops sl_stream_kafka = {
 	.load = sl_member_load,
 	.decode = kafka_decode,
 	.memo = sl_kafka_memo,
+	.aside = sl_kafka_aside,
+	.look = kafka_look,
 	.wake = sl_member_wake,
 	.state = kafka_state,
 	.progress = kafka_progress,
