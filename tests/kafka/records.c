@@ -4,8 +4,8 @@
  *     TOPIC ID KEY SIZE HASH
  *
  * ID is the pair's (- where there is none); HASH is over key, value, time and headers. Left out are offsets and
- * partitions, also those that headers tell of: they are the back-end's. So `sort` of two outputs must be equal
- * when two streams hold the same, each record as often. */
+ * partitions, also those that headers and replayed pairs tell of: they are the back-end's. So `sort` of two outputs
+ * must be equal when two streams hold the same, each record as often. */
 #include "schemas/codec.h"
 #include "topology/base/hash.h"
 #include "topology/client.h"
@@ -65,29 +65,59 @@ static void print_hex(struct sl_bytes b)
 	printf(b.size == 0 ? "- " : " ");
 }
 
+/* "replay: from TOPIC partition 1 offset 7" becomes "replay: from TOPIC". True: there was one. */
+static bool forget_places(struct sl_pair *p, struct sl_arena *a)
+{
+	struct sl_trail *trail = sl_arena_alloc(a, (p->trail_count + 1) * sizeof *trail);
+	bool any = false;
+
+	for (size_t i = 0; i < p->trail_count; i++) {
+		struct sl_bytes *reason = &trail[i].reason;
+		const char *place;
+
+		trail[i] = p->trail[i];
+		if (!is(trail[i].step, "replay") || !reason->size)
+			continue;
+		place = memmem(reason->data, reason->size, " partition ", 11);
+		if (place)
+			reason->size = (size_t)(place - (const char *)reason->data);
+		any = true;
+	}
+	p->trail = trail;
+	return any;
+}
+
 static void print_record(const char *topic, const struct sl_record *r, struct sl_buf *scratch)
 {
 	struct sl_arena arena = { 0 };
 	struct sl_error e = { 0 };
 	struct sl_pair p;
 	struct sl_id hash, id = { { 0 } };
+	struct sl_bytes value = r->value;
+	struct sl_buf without = { 0 };
 
 	sl_pair_init(&p);
-	if (r->value.data && sl_pair_decode(r->value, &arena, &p, &e))
+	if (r->value.data && sl_pair_decode(r->value, &arena, &p, &e)) {
 		id = p.id;
+		if (forget_places(&p, &arena)) {
+			sl_pair_encode(&p, &without);
+			value = sl_buf_bytes(&without);
+		}
+	}
 	sl_buf_clear(scratch);
 	add_sized(scratch, r->key);
-	add_sized(scratch, r->value);
+	add_sized(scratch, value);
 	sl_buf_add(scratch, &r->time_ms, sizeof r->time_ms);
 	add_headers(scratch, r->headers);
 	hash = sl_hash128(scratch->data, scratch->size);
 	printf("%s ", topic);
 	print_hex((struct sl_bytes){ id.b, sl_id_none(id) ? 0 : sizeof id.b });
 	print_hex(r->key);
-	printf("%zu ", r->value.size);
+	printf("%zu ", value.size);
 	print_hex((struct sl_bytes){ hash.b, sizeof hash.b });
 	putchar('\n');
 	sl_arena_release(&arena);
+	sl_buf_release(&without);
 }
 
 static bool print_topic(struct sl_client *c, const struct sl_topology *t, int topic, struct sl_error *e)
