@@ -32,7 +32,8 @@ void sl_prompt_fill(const struct sl_prompt *p, const char *part, const struct sl
 struct sl_bytes sl_prompt_text(const struct sl_prompt *p, const char *part, const struct sl_bytes *values,
 			       struct sl_arena *a);
 
-/* A fence around foreign text: a mark that no text of the question holds. It is drawn by a hash of all of them, and
+/* A fence around foreign text: a mark that no text of the question holds, nor what a reader may take for it (capitals,
+ * wide forms, Cyrillic twins, anything between the letters that is none). It is drawn by a hash of all of them, and
  * drawn again while one holds it; so it can be short, and tokens cost money.
  *
  *     <<<candidate_1 5f0c93aa>>>

@@ -1,8 +1,9 @@
 /* prompt_fence.c -- foreign text in a prompt, behind prompt.h.
  *
- * What may end a fence is its mark, and no text holds that: sl_prompt_fence_begin looks. What is done to a text here
- * (cutting, control characters, broken template words) only ever puts something between two of its characters or in
- * the place of one, so it cannot make a mark either. */
+ * What may end a fence is its mark, and no text holds that, nor what looks like it: sl_prompt_fence_begin looks. (The
+ * hash is no secret: after 2^32 tries there is a text that is drawn the very mark that it holds in capitals.) What is
+ * done to a text here (cutting, control characters, broken template words) only ever puts something between two of its
+ * characters or in the place of one, so it cannot make a mark either. */
 #include "prompt.h"
 
 #include <assert.h>
@@ -10,11 +11,97 @@
 /* Words that chat templates and tokenizers treat as the end of a turn, a role or a text. The form <|...|> with either
  * kind of bar is known by its shape. */
 static const char *const template_words[] = {
-	"<start_of_turn>", "<end_of_turn>", "<bos>",    "<eos>",    "<s>",     "</s>",    "[INST]",
-	"[/INST]",         "<<SYS>>",       "<</SYS>>", "[/SYSTEM", "[SYSTEM", "<think>", "</think>",
+	"<start_of_turn>",
+	"<end_of_turn>",
+	"<end_of_utterance>",
+	"<bos>",
+	"<eos>",
+	"<s>",
+	"</s>",
+	"<BOS_TOKEN>",
+	"<EOS_TOKEN>",
+	"[BOS]",
+	"[EOS]",
+	"<seed:",
+	"[INST]",
+	"[/INST]",
+	"<<SYS>>",
+	"<</SYS>>",
+	"[SYSTEM",
+	"[/SYSTEM",
+	"<think>",
+	"</think>",
+	"[THINK]",
+	"[/THINK]",
+	"<tool_call>",
+	"</tool_call>",
+	"[TOOL_CALLS]",
+	"[TOOL_RESULTS]",
+	"[/TOOL_RESULTS]",
+	"[gMASK]",
+	"<sop>",
+	"[AVAILABLE_TOOLS]",
+	"[/AVAILABLE_TOOLS]",
 };
 
 enum { BAR_WORD_BYTES_MAX = 64 };
+
+/* What a byte can pass for in a mark: a letter in small or a digit; 0: nothing, it is not seen. LOOK: with those
+ * behind it, see twin_of. */
+enum { LOOK = 1 };
+#define TEN(c) c, c + 1, c + 2, c + 3, c + 4, c + 5, c + 6, c + 7, c + 8, c + 9
+#define LETTERS TEN('a'), TEN('k'), 'u', 'v', 'w', 'x', 'y', 'z'
+static const uint8_t passes_for[256] = {
+	[0x30] = TEN('0'), [0x41] = LETTERS, [0x61] = LETTERS, [0xd0] = LOOK,
+	[0xd1] = LOOK,     [0xd4] = LOOK,    [0xef] = LOOK,
+};
+
+/* A reader of words takes wide forms and Cyrillic twins for the letters themselves. *size: bytes of the character. */
+static uint8_t twin_of(const uint8_t *at, size_t left, size_t *size)
+{
+	static const struct {
+		uint8_t bytes[2], letter;
+	} twins[] = { { { 0xd0, 0xb0 }, 'a' }, { { 0xd0, 0x90 }, 'a' }, { { 0xd0, 0x92 }, 'b' },
+		      { { 0xd0, 0xac }, 'b' }, { { 0xd1, 0x81 }, 'c' }, { { 0xd0, 0xa1 }, 'c' },
+		      { { 0xd4, 0x81 }, 'd' }, { { 0xd0, 0xb5 }, 'e' }, { { 0xd0, 0x95 }, 'e' },
+		      { { 0xd0, 0x97 }, '3' }, { { 0xd0, 0xb1 }, '6' } };
+
+	*size = 1;
+	if (left >= 3 && at[0] == 0xef && (at[1] == 0xbc || at[1] == 0xbd)) { /* U+FF01 to U+FF5E: ASCII, wide */
+		unsigned wide = (at[1] - 0xbcu) * 0x40 + (at[2] & 0x3fu);
+
+		*size = 3;
+		return wide >= 1 && wide <= 0x5e ? passes_for[0x20 + wide] : 0;
+	}
+	for (size_t i = 0; left >= 2 && i < sizeof twins / sizeof twins[0]; i++)
+		if (at[0] == twins[i].bytes[0] && at[1] == twins[i].bytes[1]) {
+			*size = 2;
+			return twins[i].letter;
+		}
+	return 0;
+}
+
+/* Does the text hold the mark, or what a reader may take for it: with other letters of the same looks, or with
+ * something between them that is none? Every text of every question comes through here. */
+static bool holds(struct sl_bytes text, const char *mark)
+{
+	const uint8_t *s = text.data;
+	uint64_t wanted = 0, last = 0; /* eight letters */
+
+	for (size_t i = 0; i < 8; i++)
+		wanted = wanted << 8 | (uint8_t)mark[i];
+	for (size_t i = 0, size = 1; i < text.size; i += size) {
+		uint8_t letter = passes_for[s[i]];
+
+		size = 1;
+		if (letter == LOOK)
+			letter = twin_of(s + i, text.size - i, &size);
+		last = last << (letter ? 8 : 0) | letter;
+		if (last == wanted)
+			return true;
+	}
+	return false;
+}
 
 void sl_prompt_fence_begin(struct sl_fence *f, const struct sl_bytes *texts, size_t count)
 {
@@ -32,7 +119,7 @@ void sl_prompt_fence_begin(struct sl_fence *f, const struct sl_bytes *texts, siz
 		f->mark[sizeof f->mark - 1] = 0;
 		chain[0] = sl_hash128(chain, sizeof chain);
 		for (held = 0; held < count; held++)
-			if (texts[held].size && memmem(texts[held].data, texts[held].size, f->mark, strlen(f->mark)))
+			if (holds(texts[held], f->mark))
 				break;
 	} while (held < count);
 }
