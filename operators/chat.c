@@ -43,7 +43,8 @@ bool sl_chat_extra_check(const char *extra, int64_t tokens_max, struct sl_error 
 	bool fine = true;
 
 	if (!members)
-		return sl_error_set(e, SL_STOP, "not members of a JSON object (%s): write '\"NAME\": VALUE, ...', without braces",
+		return sl_error_set(e, SL_STOP,
+				    "not members of a JSON object: %s; write '\"NAME\": VALUE, ...', without braces",
 				    error.text);
 	for (size_t i = 0; fine && i < sizeof token_limits / sizeof token_limits[0]; i++)
 		fine = limit_check(members, token_limits[i], tokens_max, e);

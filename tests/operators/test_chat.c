@@ -92,6 +92,8 @@ static void test_extra_refused(void **unused)
 		const char *extra, *error;
 	} cases[] = {
 		{ "nonsense", "not members of a JSON object: " },
+		{ "{\"a\":1}",
+		  "not members of a JSON object: string or '}' expected near '{'; write '\"NAME\": VALUE" },
 		{ "\"a\":1}", "not members of a JSON object: " },
 		{ "\"a\":1,\"a\":2", "not members of a JSON object: duplicate object key" },
 		{ "\"max_tokens\":101", "'max_tokens' must be a whole number from 1 to 100, the longest" },
