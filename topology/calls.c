@@ -83,7 +83,8 @@ void sl_calls_take_shares(struct sl_calls *c)
 static bool load(struct sl_calls *c, struct sl_error *e)
 {
 	struct sl_writes bill = { 0 };
-	bool done = sl_ledger_load(&c->ledger, c->setup.store, sl_buf_bytes(&c->memo), &bill, e);
+	bool done = sl_ledger_load(&c->ledger, c->setup.store, sl_buf_bytes(&c->memo), sl_calls_now_ms(c) / SL_DAY_MS,
+				   &bill, e);
 
 	if (done && bill.count)
 		done = c->setup.keep(c->setup.arg, &bill, e);

@@ -140,8 +140,8 @@ static void bill(struct sl_ledger *l, struct sl_bytes key, struct sl_bytes value
 	*amount += most;
 }
 
-bool sl_ledger_load(struct sl_ledger *l, struct sl_store *store, struct sl_bytes prefix, struct sl_writes *w,
-		    struct sl_error *e)
+bool sl_ledger_load(struct sl_ledger *l, struct sl_store *store, struct sl_bytes prefix, int64_t day,
+		    struct sl_writes *w, struct sl_error *e)
 {
 	struct sl_bytes key, value;
 	struct sl_store_scan *scan;
@@ -150,6 +150,9 @@ bool sl_ledger_load(struct sl_ledger *l, struct sl_store *store, struct sl_bytes
 
 	if (!load_totals(l, store, prefix, e))
 		return false;
+	for (size_t i = 0; i < l->count; i++)
+		sl_purse_day(&l->purses[i],
+			     day); /* before the bill: it is of this day, not of the last one that paid */
 	row_key(&held, prefix, 'h', "");
 	e->verdict = SL_OK;
 	scan = store->ops->scan(store, sl_buf_bytes(&held));

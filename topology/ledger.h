@@ -38,9 +38,10 @@ struct sl_ledger {
 
 void sl_ledger_init(struct sl_ledger *l, size_t endpoints);
 void sl_ledger_release(struct sl_ledger *l);
-/* Reads the rows. What was under way is billed; then *bill has writes that must be kept before anything is sent. */
-bool sl_ledger_load(struct sl_ledger *l, struct sl_store *store, struct sl_bytes prefix, struct sl_writes *bill,
-		    struct sl_error *e) SL_MUST_CHECK;
+/* Reads the rows, as of this day (since 1970). What was under way is billed, to this day too; then *bill has writes
+ * that must be kept before anything is sent. */
+bool sl_ledger_load(struct sl_ledger *l, struct sl_store *store, struct sl_bytes prefix, int64_t day,
+		    struct sl_writes *bill, struct sl_error *e) SL_MUST_CHECK;
 
 /* A copy to go back to. */
 struct sl_ledger_mark {

@@ -591,6 +591,35 @@ static void a_new_day(void **state)
 	sl_twins_free(b.twins);
 }
 
+/* What a death leaves is billed to the day on which it is found out, whether that day or any has paid before. */
+static void a_bill_is_of_its_day(void **state)
+{
+	struct sl_calls_stats stats;
+	struct sl_purse p[2];
+
+	(void)state;
+	for (int days = 0; days < 2; days++) {
+		struct bank b = small_bank(-1, 600);
+
+		bank_begin(&b);
+		ask(&b, "a", false);
+		ask(&b, "b", false);
+		die(&b);
+		b.twins->die_at = 0;
+		b.now_ms += days * SL_DAY_MS;
+		bank_open(&b);
+		sl_calls_stats(b.calls, &stats, p);
+		assert_int_equal(p[0].spent, 2 * 257);
+		assert_int_equal(p[0].spent_day, 2 * 257);
+		assert_int_equal(p[1].spent_day, 2 * 257);
+		ask(&b, "c", false);
+		assert_int_equal(b.sent, 2);
+		assert_non_null(strstr(sl_calls_held_up(b.calls), "for today is spent"));
+		bank_close(&b);
+		sl_twins_free(b.twins);
+	}
+}
+
 static void a_budget_needs_a_price(void **state)
 {
 	struct bank b = small_bank(600, -1);
@@ -677,6 +706,7 @@ int main(void)
 		cmocka_unit_test(paid_for_anew),
 		cmocka_unit_test(a_new_day),
 		cmocka_unit_test(a_budget_needs_a_price),
+		cmocka_unit_test(a_bill_is_of_its_day),
 		cmocka_unit_test(what_a_death_leaves),
 		cmocka_unit_test(dearer_than_it_may_be),
 	};
