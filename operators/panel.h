@@ -5,7 +5,8 @@
  *     majority   of a judge's votes that have a verdict, the most frequent one; a tie for first place is undecidable.
  *                Over judges the same.
  *     weighted   a judge's chosen or rejected counts with the log-odds of its accuracy on gold in the pair's domain
- *                (sl_posterior_judge_accuracy: leave-group-out, shrunk); the sum's sign is the verdict, and undecidable
+ *                (sl_posterior_judge_accuracy: shrunk, of all probes: those of the pair's own group too, unlike in
+ *                the fit of the posterior); the sum's sign is the verdict, and undecidable
  *                where its size is below `least`. Tie, both_bad and undecidable of a judge count 0; when most judges
  *                say tie or both_bad, so does the panel. Judges that nobody has measured have the declared accuracy.
  *
