@@ -36,7 +36,7 @@ int sl_preferred_position(struct sl_bytes meta)
 	return position;
 }
 
-void sl_tally_add(struct sl_tally *t, const struct sl_pair *p, const struct sl_features *f, double margin)
+void sl_tally_add(struct sl_tally *t, const struct sl_pair *p, double margin)
 {
 	int position = sl_preferred_position(p->meta);
 
@@ -49,7 +49,7 @@ void sl_tally_add(struct sl_tally *t, const struct sl_pair *p, const struct sl_f
 	}
 	t->groups[t->count] = p->group;
 	t->margins[t->count] = margin;
-	t->longest[t->count] = (double)f->words_chosen - (double)f->words_rejected;
+	t->longest[t->count] = sl_pair_length_sign(p);
 	t->first[t->count++] = position == 1 ? 1 : position == 2 ? -1 : 0;
 }
 
@@ -230,7 +230,7 @@ void sl_evaluate(const struct sl_model *m, const struct sl_examples *examples, e
 			continue;
 		sl_arena_clear(&arena);
 		sl_features_of(p, m->linear.columns_log2, &arena, &f);
-		sl_tally_add(&tally, p, &f, sl_linear_margin(&m->linear, &f));
+		sl_tally_add(&tally, p, sl_linear_margin(&m->linear, &f));
 	}
 	sl_tally_end(&tally, m->temperature, out);
 	sl_tally_release(&tally);

@@ -13,7 +13,7 @@ struct sl_tally {
 	size_t count, capacity;
 };
 
-void sl_tally_add(struct sl_tally *t, const struct sl_pair *p, const struct sl_features *f, double margin);
+void sl_tally_add(struct sl_tally *t, const struct sl_pair *p, double margin);
 void sl_tally_end(const struct sl_tally *t, double temperature, struct sl_evaluation *out);
 void sl_tally_release(struct sl_tally *t);
 

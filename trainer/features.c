@@ -172,8 +172,6 @@ void sl_features_of(const struct sl_pair *p, int columns_log2, struct sl_arena *
 	*f = (struct sl_features){
 		.columns = sl_arena_alloc(a, room * sizeof *f->columns),
 		.values = sl_arena_alloc(a, room * sizeof *f->values),
-		.words_chosen = (uint32_t)words[swapped].count,
-		.words_rejected = (uint32_t)words[!swapped].count,
 	};
 	difference(&g, sign, f);
 	add_style(style, sign, all, all + SL_STYLE_COUNT * (1 + domain_of(p)), f);

@@ -80,7 +80,6 @@ struct sl_features {
 	uint32_t *columns; /* each at most once */
 	float *values;
 	size_t count;
-	uint32_t words_chosen, words_rejected;
 };
 
 /* Columns in all, style included. */

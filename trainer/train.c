@@ -347,8 +347,7 @@ static bool training_run(struct training *t, struct sl_train_report *r, struct s
 
 /* The margin of every example by the learner of its fold. */
 static void cross_fit_margins(struct training *t, void *arg,
-			      void (*margin)(void *arg, const struct sl_pair *, const struct sl_features *,
-					     double margin))
+			      void (*margin)(void *arg, const struct sl_pair *pair, double margin))
 {
 	struct sl_linear models[FOLDS_MAX];
 	const struct sl_pair *p;
@@ -361,29 +360,15 @@ static void cross_fit_margins(struct training *t, void *arg,
 
 		sl_arena_clear(&t->scratch);
 		sl_features_of(p, (int)t->o->columns_log2, &t->scratch, &f);
-		margin(arg, p, &f, sl_linear_margin(&models[fold_of(t, p)], &f));
+		margin(arg, p, sl_linear_margin(&models[fold_of(t, p)], &f));
 	}
 	for (int64_t k = 0; k < t->o->folds; k++)
 		free(models[k].weights);
 }
 
-struct margin_call {
-	void *arg;
-	void (*margin)(void *arg, const struct sl_pair *pair, double margin);
-};
-
-static void call_margin(void *arg, const struct sl_pair *p, const struct sl_features *f, double margin)
-{
-	const struct margin_call *call = arg;
-
-	(void)f;
-	call->margin(call->arg, p, margin);
-}
-
 bool sl_train_cross_fit(const struct sl_train_options *o, const struct sl_examples *examples, void *arg,
 			void (*margin)(void *arg, const struct sl_pair *pair, double margin), struct sl_error *e)
 {
-	struct margin_call call = { arg, margin };
 	struct sl_train_report report;
 	struct training t;
 
@@ -396,15 +381,15 @@ bool sl_train_cross_fit(const struct sl_train_options *o, const struct sl_exampl
 	bool done = training_run(&t, &report, e);
 
 	if (done)
-		cross_fit_margins(&t, &call, call_margin);
+		cross_fit_margins(&t, arg, margin);
 	training_release(&t);
 	return done;
 }
 
-static void tally_train_groups(void *tally, const struct sl_pair *p, const struct sl_features *f, double margin)
+static void tally_train_groups(void *tally, const struct sl_pair *p, double margin)
 {
 	if (sl_split_of(p->group) == SL_SPLIT_TRAIN)
-		sl_tally_add(tally, p, f, margin);
+		sl_tally_add(tally, p, margin);
 }
 
 /* Temperature on select, then the figures of both held-out parts. */
@@ -422,7 +407,7 @@ static void evaluate(struct training *t, const struct sl_examples *eval, struct 
 			continue;
 		sl_arena_clear(&t->scratch);
 		sl_features_of(p, m->linear.columns_log2, &t->scratch, &f);
-		sl_tally_add(split == SL_SPLIT_SELECT ? &select : &report, p, &f, sl_linear_margin(&m->linear, &f));
+		sl_tally_add(split == SL_SPLIT_SELECT ? &select : &report, p, sl_linear_margin(&m->linear, &f));
 	}
 	if (t->o->folds)
 		cross_fit_margins(t, &out_of_sample, tally_train_groups);

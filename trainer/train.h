@@ -49,7 +49,7 @@ struct sl_accuracy sl_accuracy_clustered(const struct sl_id *groups, const doubl
 /* Accuracy of a model and of the null baselines beside it. */
 struct sl_evaluation {
 	struct sl_accuracy model;
-	struct sl_accuracy longest_wins; /* more words in the answer text */
+	struct sl_accuracy longest_wins; /* more characters, as in sl_pair_length_sign */
 	struct sl_accuracy
 		first_wins;       /* the answer shown first upstream (meta.preferred_position), count 0 if unknown */
 	double mean_margin, loss; /* -log sigmoid(margin / temperature), mean */

@@ -18,6 +18,7 @@
 #include "../../schemas/lines.h"
 #include "../../topology/base/file.h"
 #include "../../topology/base/thread.h"
+#include "../../topology/base/text.h"
 #include "../../trainer/evaluate.h"
 #include "../../trainer/train.h"
 
@@ -146,16 +147,12 @@ static void evaluate_rest(const struct set *s, const struct settings *o, const s
 
 	for (size_t i = 0; i < s->count; i++) {
 		const struct sl_pair *p = &s->pairs[i];
-		struct sl_arena arena = { 0 };
-		struct sl_features f;
 		struct sl_reward r;
 
 		if (is_gold(p, o))
 			continue;
 		sl_model_score(m, p, 1, &r);
-		sl_features_of(p, (int)o->train.columns_log2, &arena, &f); /* for its word counts */
-		sl_tally_add(&tally, p, &f, r.chosen - r.rejected);
-		sl_arena_release(&arena);
+		sl_tally_add(&tally, p, r.chosen - r.rejected);
 	}
 	sl_tally_end(&tally, sl_model_temperature(m), out);
 	sl_tally_release(&tally);
@@ -210,13 +207,13 @@ static void cost(const struct set *s, const struct sl_model *m)
 	int64_t start[4];
 
 	for (size_t i = 0; i < s->count; i++) {
-		struct sl_features f;
+		struct sl_bytes chosen, rejected;
 
 		sl_arena_clear(&arena);
-		sl_features_of(&s->pairs[i], 18, &arena, &f);
-		words += f.words_chosen + f.words_rejected;
-		bytes += sl_messages_text(&s->pairs[i].chosen, &arena).size;
-		bytes += sl_messages_text(&s->pairs[i].rejected, &arena).size;
+		chosen = sl_messages_text(&s->pairs[i].chosen, &arena);
+		rejected = sl_messages_text(&s->pairs[i].rejected, &arena);
+		words += sl_words_count(chosen) + sl_words_count(rejected);
+		bytes += chosen.size + rejected.size;
 	}
 	start[0] = sl_thread_cpu_ns();
 	for (size_t i = 0; i < s->count; i++) {
