@@ -135,7 +135,7 @@ struct top {
 static const struct sl_option top_table[] = {
 	KEY(name, "topology", SL_OPTION_TEXT, NULL, 0, 0, "the name that tasks and groups begin with"),
 	KEY(data, "data", SL_OPTION_TEXT, "sluice-data", 0, 0, "data folder"),
-	KEY(partitions, "partitions", SL_OPTION_COUNT, "1", 1, 1000, "of topics that say nothing else"),
+	KEY(partitions, "partitions", SL_OPTION_COUNT, "1", 1, SL_PARTITIONS_MOST, "of topics that say nothing else"),
 	KEY(drain_ms, "drain", SL_OPTION_TIME_MS, "30s", 0, 3600000,
 	    "at a stop, how long calls under way may still be answered"),
 	{ 0 },
@@ -259,7 +259,7 @@ static const struct sl_option topic_table[] = {
 	  .type = SL_OPTION_COUNT,
 	  .offset = offsetof(struct topic_values, keys.partitions),
 	  .least = 1,
-	  .most = 1000,
+	  .most = SL_PARTITIONS_MOST,
 	  .help = "how many" },
 	{ .name = "retention",
 	  .type = SL_OPTION_TEXT,

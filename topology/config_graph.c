@@ -390,17 +390,20 @@ static bool resolve_topics(struct sl_config *c)
 	return true;
 }
 
-/* The options that shape a store, the operator, and the partitions: rows lie by them. */
+uint64_t sl_step_shape(const struct sl_step *s, int64_t partitions)
+{
+	uint64_t shape = sl_hash64(s->op->name, strlen(s->op->name), 0);
+
+	if (!s->op->stores || !s->op->stores[0].name)
+		partitions = 0;
+	shape = sl_hash64(&partitions, sizeof partitions, shape);
+	return sl_options_shape(s->op->options, s->self_image, shape);
+}
+
 static void shapes(struct sl_topology *t)
 {
-	for (size_t i = 0; i < t->step_count; i++) {
-		struct sl_step *s = &t->steps[i];
-		int64_t partitions = s->op->stores && s->op->stores[0].name ? t->topics[s->from].partitions : 0;
-
-		s->shape = sl_hash64(s->op->name, strlen(s->op->name), 0);
-		s->shape = sl_hash64(&partitions, sizeof partitions, s->shape);
-		s->shape = sl_options_shape(s->op->options, s->self_image, s->shape);
-	}
+	for (size_t i = 0; i < t->step_count; i++)
+		t->steps[i].shape = sl_step_shape(&t->steps[i], t->topics[t->steps[i].from].partitions);
 }
 
 /* What happens when there is too little gold to train on; said by the step that decides. */

@@ -73,6 +73,31 @@ static bool check_input(struct sl_runtime *rt, const struct sl_step *step, struc
 	return done;
 }
 
+/* The error of a step whose stores were written with another shape: what is it that changed? */
+static bool shape_changed(const struct sl_runtime *rt, const struct sl_step *step, uint64_t was, struct sl_error *e)
+{
+	const struct sl_topic *from = &rt->topology->topics[step->from];
+	struct sl_buf names = { 0 };
+
+	for (int n = 1; n <= SL_PARTITIONS_MOST; n++)
+		if (sl_step_shape(step, n) == was)
+			return sl_error_set(
+				e, SL_STOP,
+				"topic '%s' had %d partition%s when '%s' was written, and %d in the topology: the "
+				"store of step '%s' lies by them: put them back, or ingest into a new data folder",
+				from->name, n, n == 1 ? "" : "s", rt->data, (int)from->partitions, step->name);
+	for (const struct sl_option *o = step->op->options; o && o->name; o++)
+		if (o->shapes_store)
+			sl_buf_print(&names, "%s%s", names.size ? ", " : "", o->name);
+	sl_error_set(
+		e, SL_STOP,
+		"the options that shape the stores of step '%s' have changed since '%s' was written (%s): put them "
+		"back, or ingest into a new data folder (sluice plan shows them)",
+		step->name, rt->data, names.size ? sl_buf_text(&names) : "its operator");
+	sl_buf_release(&names);
+	return false;
+}
+
 /* The folder's version, the shapes of its stores and what its steps read must be those of this program
  * and topology. */
 bool sl_meta_check(struct sl_runtime *rt, struct sl_error *e)
@@ -101,11 +126,7 @@ bool sl_meta_check(struct sl_runtime *rt, struct sl_error *e)
 		sl_key_begin(&key, 'h', step->name);
 		done = rt->meta->ops->get(rt->meta, sl_buf_bytes(&key), &value, &found, e);
 		if (done && found && (value.size != 8 || sl_get_le64(value.data) != step->shape))
-			done = sl_error_set(e, SL_STOP,
-					    "the options that shape the stores of step '%s' have changed since '%s' "
-					    "was written: put "
-					    "them back, or ingest into a new data folder (sluice plan shows them)",
-					    step->name, rt->data);
+			done = shape_changed(rt, step, value.size == 8 ? sl_get_le64(value.data) : 0, e);
 		if (done && !found) {
 			sl_put_le64(v, step->shape);
 			sl_writes_put(&w, sl_buf_bytes(&key), (struct sl_bytes){ v, 8 });

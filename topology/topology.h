@@ -20,6 +20,8 @@ struct sl_node; /* yaml.h */
 
 enum sl_retention { SL_RETAIN_UNTIL_READ, SL_RETAIN_KEEP };
 
+#define SL_PARTITIONS_MOST 1000
+
 struct sl_topic {
 	const char *name;
 	int32_t partitions;
@@ -168,6 +170,9 @@ struct sl_topology *sl_topology_load(const char *path, const char *const *sets, 
 struct sl_topology *sl_topology_parse(const char *path, struct sl_bytes yaml, const char *const *sets, size_t set_count,
 				      struct sl_error *e) SL_MUST_CHECK;
 void sl_topology_free(struct sl_topology *t);
+/* A hash of what shapes the stores of a step: its operator, its options that do, and the partitions that it reads,
+ * because rows lie by them. */
+uint64_t sl_step_shape(const struct sl_step *s, int64_t partitions);
 int sl_topology_topic(const struct sl_topology *t, const char *name); /* -1: none */
 int sl_topology_step(const struct sl_topology *t, const char *name);  /* -1: none */
 /* Does the step put questions to the outside? One whose options can name endpoints does when they name any. */

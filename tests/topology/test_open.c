@@ -130,9 +130,11 @@ static void test_shape(void **state)
 	must_open(HEAD DEDUPE EMBED);
 	must_refuse(HEAD DEDUPE "  - { name: embed, from: u, to: { embedded: e, gold: g }, dim: 128 }\n", SL_STOP,
 		    "the options that shape the stores of step 'embed' have changed");
+	must_refuse(HEAD DEDUPE "  - { name: embed, from: u, to: { embedded: e, gold: g }, dim: 128 }\n", SL_STOP,
+		    "was written (backend, dim, text_max): put them back");
 	/* the number of tasks shapes a store as well */
 	must_refuse(HEAD DEDUPE EMBED "topics: { u: { partitions: 3 }, e: { partitions: 3 } }\n", SL_STOP,
-		    "the options that shape the stores of step 'embed' have changed");
+		    "topic 'u' had 1 partition when");
 	must_open(HEAD DEDUPE "  - { name: embed, from: u, to: { embedded: e, gold: g }, batch_max: 8 }\n");
 }
 
