@@ -134,7 +134,7 @@ static void test_shape(void **state)
 		    "was written (backend, dim, text_max): put them back");
 	/* the number of tasks shapes a store as well */
 	must_refuse(HEAD DEDUPE EMBED "topics: { u: { partitions: 3 }, e: { partitions: 3 } }\n", SL_STOP,
-		    "topic 'u' had 1 partition when");
+		    "topic 'u' had 2 partitions when");
 	must_open(HEAD DEDUPE "  - { name: embed, from: u, to: { embedded: e, gold: g }, batch_max: 8 }\n");
 }
 
