@@ -89,6 +89,13 @@ run 0 ingest "${mine[@]}" "$work/array.json"; says "line 1 is invalid: malformed
 run 0 ingest "${mine[@]}" "$work/long.jsonl"; says "2 pairs, 0 ties, 1 invalid"; says "line 3 is invalid: too-large"; says limits.entry
 run 0 ingest "${mine[@]}" "$work/long.jsonl"; says "0 invalid, 3 ingested before"; holds test -z "$err"
 
+echo "-- a step that was renamed, and other partitions, on a folder that is in use"
+sed 's/- name: filter/- name: sieve\n    operator: filter/' topology/curate.yaml >"$work/mine/renamed.yaml"
+renamed=(-t "$work/mine/renamed.yaml" --data "$data" --set metrics=off)
+run 0 status "${renamed[@]}"; says "step 'sieve' is new to '$data'"; says "not in the topology: 'filter'"
+run 0 status "${renamed[@]}"; holds test -z "$err"
+run 1 status "${mine[@]}" --set partitions=7; says "topic 'pairs.unique' had 2 partitions when '$data' was written, and 7 in"
+
 echo "-- a judge that cannot work is told of before there is a pair to judge"
 export JUDGE_URL=http://127.0.0.1:9/v1 JUDGE_KEY=hunter2 SECOND_URL=http://127.0.0.1:9/v1 SECOND_KEY=hunter2
 sed 's/{{candidate_1}}/{{candidate_one}}/' topology/prompts/preference.txt >"$work/mine/prompts/mine.txt"

@@ -51,8 +51,37 @@ static bool lock_folder(struct sl_runtime *rt, struct sl_error *e)
 	return true;
 }
 
+/* A step that a folder with records does not know: most often one that was renamed. */
+static bool say_new(const struct sl_runtime *rt, const struct sl_step *step, struct sl_error *e)
+{
+	const struct sl_store_ops *ops = rt->meta->ops;
+	struct sl_store_scan *scan = ops->scan(rt->meta, (struct sl_bytes){ "r", 1 });
+	struct sl_buf gone = { 0 };
+	struct sl_bytes key, value;
+
+	e->verdict = SL_OK;
+	while (ops->next(scan, &key, &value, e)) {
+		const char *name = (const char *)key.data + 1; /* ends at the NUL of its key */
+
+		if (sl_topology_step(rt->topology, name) < 0)
+			sl_buf_print(&gone, "%s '%s'",
+				     gone.size ? "," : "; the folder also has what is not in the topology:", name);
+	}
+	ops->end(scan);
+	if (e->verdict == SL_OK)
+		sl_log(SL_LOG_NOTE, NULL,
+		       "step '%s' is new to '%s': it reads topic '%s' from what is kept of it on, with stores, answers "
+		       "and "
+		       "budgets of its own%s",
+		       step->name, rt->data, rt->topology->topics[step->from].name,
+		       gone.size ? sl_buf_text(&gone) : "");
+	sl_buf_release(&gone);
+	return e->verdict == SL_OK;
+}
+
 /* A step's offset counts in the topic it has read so far: it cannot move to another one. */
-static bool check_input(struct sl_runtime *rt, const struct sl_step *step, struct sl_writes *w, struct sl_error *e)
+static bool check_input(struct sl_runtime *rt, const struct sl_step *step, bool old, struct sl_writes *w,
+			struct sl_error *e)
 {
 	struct sl_bytes topic = sl_text(rt->topology->topics[step->from].name);
 	struct sl_buf key = { 0 }, value = { 0 };
@@ -66,6 +95,8 @@ static bool check_input(struct sl_runtime *rt, const struct sl_step *step, struc
 				    "the step a new "
 				    "name (it begins anew), or put the topic back",
 				    step->name, sl_buf_text(&value), rt->data, rt->topology->topics[step->from].name);
+	if (done && !found && old)
+		done = say_new(rt, step, e);
 	if (done && !found)
 		sl_writes_put(w, sl_buf_bytes(&key), topic);
 	sl_buf_release(&key);
@@ -106,7 +137,7 @@ bool sl_meta_check(struct sl_runtime *rt, struct sl_error *e)
 	struct sl_writes *batch = &w;
 	struct sl_buf key = { 0 }, value = { 0 };
 	uint8_t v[8];
-	bool found, done;
+	bool found, done, old;
 
 	sl_buf_add_byte(&key, 'v');
 	done = rt->meta->ops->get(rt->meta, sl_buf_bytes(&key), &value, &found, e);
@@ -116,6 +147,7 @@ bool sl_meta_check(struct sl_runtime *rt, struct sl_error *e)
 				    ", this program reads version %d: use the sluice "
 				    "release that wrote it, or ingest into a new folder",
 				    rt->data, value.size == 8 ? sl_get_le64(value.data) : 0, SL_DATA_VERSION);
+	old = done && found;
 	if (done && !found) {
 		sl_put_le64(v, SL_DATA_VERSION);
 		sl_writes_put(&w, sl_buf_bytes(&key), (struct sl_bytes){ v, 8 });
@@ -131,7 +163,7 @@ bool sl_meta_check(struct sl_runtime *rt, struct sl_error *e)
 			sl_put_le64(v, step->shape);
 			sl_writes_put(&w, sl_buf_bytes(&key), (struct sl_bytes){ v, 8 });
 		}
-		done = done && check_input(rt, step, &w, e);
+		done = done && check_input(rt, step, old, &w, e);
 	}
 	if (done && w.count)
 		done = rt->meta->ops->write(rt->meta, &batch, 1, rt->topology->durable, e);
