@@ -1,6 +1,7 @@
 /* redrive.c -- see redrive.h. */
 #include "redrive.h"
 
+#include "dealt.h"
 #include "engine.h"
 #include "keys.h"
 #include "replaying.h"
@@ -12,17 +13,12 @@
 #define SOON_MS 20      /* a commit's records become readable a few milliseconds after it */
 #define PARKED "parked:"
 
-struct run {
-	int64_t from, to;
-};
-
 struct sl_redrive {
 	struct sl_unit *unit;
 	struct sl_replay replay;
-	struct sl_buf key;  /* of the row */
-	int64_t mark, kept; /* nothing left below; as in the row */
-	struct run *runs;   /* dealt with above it, in order, not touching */
-	size_t count, capacity;
+	struct sl_buf key; /* of the row */
+	struct sl_dealt dealt;
+	int64_t kept;            /* its mark, as in the row */
 	struct sl_cursor cursor; /* what is looked at next */
 	bool again, lost;        /* all of them once more; memory is not what the row says */
 	bool committed;          /* there may be more than `wanted` */
@@ -51,100 +47,19 @@ bool sl_parked_reason_next(struct sl_bytes reason, size_t *at, struct sl_id *key
 
 /* -- What is dealt with --------------------------------------------------------------------- */
 
-static bool dealt_with(const struct sl_redrive *r, int64_t offset)
-{
-	size_t low = 0, high = r->count;
-
-	if (offset < r->mark)
-		return true;
-	while (low < high) {
-		size_t middle = (low + high) / 2;
-
-		if (r->runs[middle].to <= offset)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low < r->count && r->runs[low].from <= offset;
-}
-
-/* Offsets come in order within a pass, so new ones mostly belong to the run before. */
-static void deal(struct sl_redrive *r, int64_t from, int64_t to)
-{
-	size_t i = r->count, end;
-
-	from = from < r->mark ? r->mark : from;
-	if (from >= to)
-		return;
-	while (i > 0 && r->runs[i - 1].to >= from)
-		i--;
-	for (end = i; end < r->count && r->runs[end].from <= to; end++) { /* those that it touches become one with it */
-		from = r->runs[end].from < from ? r->runs[end].from : from;
-		to = r->runs[end].to > to ? r->runs[end].to : to;
-	}
-	if (from <= r->mark) { /* then i is 0 */
-		r->mark = to;
-		memmove(r->runs, r->runs + end, (r->count - end) * sizeof *r->runs);
-		r->count -= end;
-		return;
-	}
-	if (i == end && r->count == r->capacity) {
-		r->capacity = r->capacity ? 2 * r->capacity : 16;
-		r->runs = sl_realloc(r->runs, r->capacity * sizeof *r->runs);
-	}
-	memmove(r->runs + i + 1, r->runs + end, (r->count - end) * sizeof *r->runs);
-	r->count = r->count - end + i + 1;
-	r->runs[i] = (struct run){ from, to };
-}
-
-static void put64(struct sl_buf *to, int64_t n)
-{
-	uint8_t b[8];
-
-	sl_put_le64(b, (uint64_t)n);
-	sl_buf_add(to, b, 8);
-}
-
-static void row(const struct sl_redrive *r, struct sl_writes *w)
-{
-	struct sl_buf value = { 0 };
-
-	put64(&value, r->mark);
-	for (size_t i = 0; i < r->count; i++) {
-		put64(&value, r->runs[i].from);
-		put64(&value, r->runs[i].to);
-	}
-	sl_writes_put(w, sl_buf_bytes(&r->key), sl_buf_bytes(&value));
-	sl_buf_release(&value);
-}
-
 static bool load(struct sl_redrive *r, bool *found, struct sl_error *e)
 {
 	struct sl_store *store = r->unit->rt->store;
 	struct sl_buf value = { 0 };
+	bool done = store->ops->get(store, sl_buf_bytes(&r->key), &value, found, e);
 
-	r->mark = r->kept = 0;
-	r->count = 0;
-	if (!store->ops->get(store, sl_buf_bytes(&r->key), &value, found, e))
-		return false;
-	if (*found && value.size % 16 != 8) {
-		sl_buf_release(&value);
-		return sl_error_set(e, SL_STOP,
+	if (done && !sl_dealt_read(&r->dealt, sl_buf_bytes(&value)) && *found)
+		done = sl_error_set(e, SL_STOP,
 				    "the offset of pairs that came back has %zu bytes: the store is damaged",
 				    value.size);
-	}
-	for (size_t at = 0; *found && at < value.size; at += at ? 16 : 8) {
-		if (at == 0) {
-			r->mark = r->kept = (int64_t)sl_get_le64(value.data);
-			continue;
-		}
-		if (r->count == r->capacity)
-			r->runs = sl_realloc(r->runs, ++r->capacity * sizeof *r->runs);
-		r->runs[r->count++] = (struct run){ (int64_t)sl_get_le64(value.data + at),
-						    (int64_t)sl_get_le64(value.data + at + 8) };
-	}
+	r->kept = r->dealt.mark;
 	sl_buf_release(&value);
-	return true;
+	return done;
 }
 
 /* -- open and close ------------------------------------------------------------------------- */
@@ -180,7 +95,7 @@ bool sl_redrive_open(struct sl_unit *u, struct sl_redrive **to, struct sl_error 
 		sl_redrive_close(r);
 		return done;
 	}
-	r->cursor.offset = r->mark;
+	r->cursor.offset = r->dealt.mark;
 	r->committed = true; /* by whoever had the task before */
 	*to = r;
 	return true;
@@ -190,7 +105,7 @@ void sl_redrive_close(struct sl_redrive *r)
 {
 	if (!r)
 		return;
-	free(r->runs);
+	sl_dealt_release(&r->dealt);
 	sl_buf_release(&r->key);
 	sl_buf_release(&r->frames);
 	sl_buf_release(&r->value);
@@ -222,13 +137,13 @@ static void look_at(struct sl_redrive *r, const struct sl_record *record)
 	struct sl_pair p;
 	bool ready;
 
-	if (dealt_with(r, record->offset))
+	if (sl_dealt_has(&r->dealt, record->offset))
 		return;
 	sl_arena_clear(&r->arena);
 	sl_pair_init(&p);
 	if (!record->value.data || !sl_pair_decode(record->value, &r->arena, &p, &not_a_pair) ||
 	    !waits(r, &p, &ready)) {
-		deal(r, record->offset, record->offset + 1); /* somebody else's */
+		sl_dealt_add(&r->dealt, record->offset, record->offset + 1); /* somebody else's */
 		return;
 	}
 	if (!ready)
@@ -237,24 +152,27 @@ static void look_at(struct sl_redrive *r, const struct sl_record *record)
 			 &to);
 	sl_frames_add(&r->frames, &to);
 	r->appended++;
-	deal(r, record->offset, record->offset + 1);
+	sl_dealt_add(&r->dealt, record->offset, record->offset + 1);
 }
 
 static bool commit(struct sl_redrive *r, struct sl_error *e)
 {
 	struct sl_append append = { .topic = r->replay.to };
 	struct sl_writes w = { 0 };
+	struct sl_buf value = { 0 };
 	size_t at = 0;
 	bool done;
 
 	append.records = sl_malloc((r->appended + 1) * sizeof *append.records);
 	while (sl_frames_next(sl_buf_bytes(&r->frames), &at, &append.records[append.count]))
 		append.count++;
-	row(r, &w);
+	sl_dealt_write(&r->dealt, &value);
+	sl_writes_put(&w, sl_buf_bytes(&r->key), sl_buf_bytes(&value));
 	done = r->unit->rt->stream->aside(r->unit, append.count ? &append : NULL, &w, e);
 	free(append.records);
 	sl_writes_release(&w);
-	r->kept = r->mark;
+	sl_buf_release(&value);
+	r->kept = r->dealt.mark;
 	return done;
 }
 
@@ -289,7 +207,7 @@ static bool look(struct sl_redrive *r, struct sl_error *e)
 		record = sl_reader_next(&reader, e);
 		if (!record)
 			break;
-		deal(r, at, record->offset); /* what brokers put between records, or drop */
+		sl_dealt_add(&r->dealt, at, record->offset); /* what brokers put between records, or drop */
 		look_at(r, record);
 		at = record->offset + 1;
 	}
@@ -297,8 +215,8 @@ static bool look(struct sl_redrive *r, struct sl_error *e)
 	sl_reader_close(&reader);
 	if (e->verdict != SL_OK)
 		return false;
-	deal(r, at, r->cursor.offset);
-	return (r->appended == 0 && r->mark - r->kept < MARK_EVERY) || commit(r, e);
+	sl_dealt_add(&r->dealt, at, r->cursor.offset);
+	return (r->appended == 0 && r->dealt.mark - r->kept < MARK_EVERY) || commit(r, e);
 }
 
 /* From what is true on. */
@@ -308,7 +226,7 @@ static bool recall(struct sl_redrive *r, struct sl_error *e)
 
 	if (!load(r, &found, e))
 		return false;
-	r->cursor = (struct sl_cursor){ .offset = r->mark };
+	r->cursor = (struct sl_cursor){ .offset = r->dealt.mark };
 	r->lost = false;
 	return true;
 }
@@ -321,7 +239,7 @@ bool sl_redrive_step(struct sl_redrive *r, bool settled, int64_t *again_ms, stru
 		return false;
 	if (r->cursor.offset >= r->stable && r->again) {
 		r->again = false;
-		r->cursor = (struct sl_cursor){ .offset = r->mark };
+		r->cursor = (struct sl_cursor){ .offset = r->dealt.mark };
 	}
 	if (r->cursor.offset < r->stable && !look(r, e)) {
 		r->lost = true; /* what was dealt with may not be */
