@@ -19,7 +19,7 @@ name=batches.sh
 # shellcheck source=tests/llm/common.sh
 source tests/llm/common.sh
 
-pairs=240 seed=1
+pairs=160 seed=1
 begin "$@"
 # shellcheck source=tests/kafka/chain.sh
 source tests/kafka/chain.sh
@@ -39,7 +39,7 @@ chain() {
 		ingest: { to: pairs.raw, ties: pairs.ties }
 		prices: { m: { prompt: 1, completion: 2 }, n: { prompt: 1, completion: 2 } }
 		endpoints:
-		  judge: { url: "\${JUDGE_URL}", key: "\${JUDGE_KEY}", model: m, batch: true, batch_requests: 40, batch_poll: 100ms, budget: 100 }
+		  judge: { url: "\${JUDGE_URL}", key: "\${JUDGE_KEY}", model: m, batch: true, batch_requests: 40, batch_wait: 1s, batch_poll: 100ms, budget: 100 }
 		  other: { url: "\${JUDGE_URL}", key: "\${JUDGE_KEY}", model: n, batch: true, batch_requests: 40, batch_wait: 1s, batch_poll: 100ms, budget: 100 }
 		steps:
 		  - name: dedupe
@@ -103,7 +103,7 @@ server_says() { # EXPRESSION over the server's counts
 }
 
 killed() { # WHEN COMMAND ...: once the command succeeds, a moment later
-	within 40 "${@:2}" || wrong "deaths: not $1: $(told deaths c), server $(curl -sS "http://127.0.0.1:$port/stats")"
+	within 90 "${@:2}" || wrong "deaths: not $1: $(told deaths c), server $(curl -sS "http://127.0.0.1:$port/stats")"
 	sleep "0.0$((RANDOM % 90 + 10))"
 	kill -9 "$run_pid" || wrong "deaths: run was done before it was killed $1"
 	wait "$run_pid" 2>/dev/null || true
@@ -113,7 +113,7 @@ killed() { # WHEN COMMAND ...: once the command succeeds, a moment later
 
 # lives NAME: run to the end, and what is told then
 lives() {
-	within 60 is_so "$1" "c['here'] == c['partitions'] == 2 and c['parked'] == 0 and c['answers'] == $questions and all(s['lag'] == 0 for s in d['steps'])" ||
+	within 120 is_so "$1" "c['here'] == c['partitions'] == 2 and c['parked'] == 0 and c['answers'] == $questions and all(s['lag'] == 0 for s in d['steps'])" ||
 		wrong "$1: run does not come to its end: $(told "$1" c): $(tail -n 3 "$dir/run.log")"
 	told "$1" "json.dumps(c)" >"$dir/$1.calls"
 	run_stop
@@ -182,7 +182,7 @@ start deaths --until-idle
 killed "while batches are open" is_so deaths "any(b['state'] == 'submitted' for b in c['batches'])"
 rm -rf "$dir/deaths"
 control '{"batch_ms": 300, "end_batches": "completed"}'
-start deaths --until-idle
+start deaths
 killed "while answers come" is_so deaths "c['answers'] > 0"
 start deaths
 lives deaths
@@ -197,20 +197,20 @@ control '{"reset": true, "batch_cut": 0, "batch_ms": 100000}'
 kafka moved
 tried on moved ingest --time "$TIME" "$dir/sample/raw.jsonl"
 start moved
-within 40 is_so moved "c['here'] == 2 and sum(b['questions'] for b in c['batches'] if b['state'] == 'submitted') >= $pairs" ||
+within 90 is_so moved "c['here'] == 2 and sum(b['questions'] for b in c['batches'] if b['state'] == 'submitted') >= $pairs" ||
 	wrong "moved: nothing is submitted: $(told moved c)"
 "$sluice" run -t "$dir/moved.yaml" --data "$dir/moved2" --until-idle >"$dir/run2.log" 2>&1 &
 extra_pid=$!
-within 40 is_so moved "c['here'] == 1" || wrong "moved: the second process gets nothing: $(tail -n 3 "$dir/run2.log")"
+within 90 is_so moved "c['here'] == 1" || wrong "moved: the second process gets nothing: $(tail -n 3 "$dir/run2.log")"
 control '{"batch_ms": 300, "end_batches": "completed"}'
-within 40 server_says "d['paid'] > $pairs / 2" || wrong "moved: no answers: $(tail -n 3 "$dir/run2.log")"
+within 90 server_says "d['paid'] > $pairs / 2" || wrong "moved: no answers: $(tail -n 3 "$dir/run2.log")"
 run_stop # its partition goes to the other, which comes to the end of everything
-within 60 bash -c "! kill -0 $extra_pid" || wrong "moved: does not come to its end: $(tail -n 3 "$dir/run2.log")"
+within 120 bash -c "! kill -0 $extra_pid" || wrong "moved: does not come to its end: $(tail -n 3 "$dir/run2.log")"
 wait "$extra_pid" || wrong "moved: run ended with $?: $(tail -n 3 "$dir/run2.log")"
 extra_pid=''
-once moved
 start moved
 lives moved
+once moved
 honest moved
 ends moved
 same_ends moved ends
