@@ -140,6 +140,9 @@ static bool apply(struct sl_config *c, const char *set)
 			at = named(sl_node_get(c->root, "trainers"), keys[0]);
 		from = 1;
 	}
+	if (!at && sl_node_get(sl_node_get(c->root, "endpoints"), keys[0]))
+		return sl_error_set(c->e, SL_STOP, "%s: '%s' is an endpoint: write endpoints.%s", origin, keys[0],
+				    path);
 	if (!at)
 		return sl_error_set(c->e, SL_STOP, "%s: no step, trainer or key '%s'%s", origin, keys[0],
 				    hint(c, keys[0]));

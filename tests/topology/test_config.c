@@ -125,7 +125,8 @@ static const struct bad bad_files[] = {
 	{ TOP "metrics: { listen: here }\n", NULL,
 	  "some/t.yaml:2:20: 'listen': 'here' is not host:port, for example 127.0.0.1:9464, or off" },
 	{ TOP "data: \"${HOME}\"\n", NULL,
-	  "some/t.yaml:2:7: 'data' holds '${': environment variables are for addresses and secrets (url, key, ca, listen, "
+	  "some/t.yaml:2:7: 'data' holds '${': environment variables are for addresses and secrets (url, key, ca, "
+	  "listen, "
 	  "brokers, user, password) only" },
 	{ TOP "endpoints: { j: { url: \"${SL_NOT_SET}\" } }\n" ONE, NULL,
 	  "some/t.yaml:3:1: key 'topology' stands twice, first on line 1" },
@@ -351,6 +352,8 @@ static const struct bad bad_files[] = {
 	{ CHAIN, "gold.min_pair=2",
 	  "--set gold.min_pair=2: unknown key 'min_pair' in trainer 'gold' (did you mean 'min_pairs'?)" },
 	{ CHAIN, "glod.min_pairs=2", "--set glod.min_pairs=2: no step, trainer or key 'glod' (did you mean 'gold'?)" },
+	{ ONE "endpoints: { j: { url: http://h/v1 } }\n", "j.retries=3",
+	  "--set j.retries=3: 'j' is an endpoint: write endpoints.j.retries" },
 	{ CHAIN, "stream.comit_every=1s",
 	  "--set stream.comit_every=1s: unknown key 'comit_every' in 'stream' (did you mean 'commit_every'?)" },
 	{ CHAIN, "partitions", "--set partitions: 'partitions' is not key=value, for example dedupe.jaccard=0.7" },
