@@ -8,7 +8,7 @@
  *
  * The report: {"file","sets",                              what was read, and with how many --set
  *              "changed":[{"of","key","from","to"}],       of: "endpoint 'judge'"; dollars, null: no limit
- *              "waits":[{"of","key","from","to"}]}         texts as in the plan (of budgets dollars), null: not there; key null: all
+ *              "waits":[{"of","key","from","to"}]}         texts as in the plan; null: not there, key null: all of it
  *
  * Threads: limits are read and changed under rt->commit_lock. */
 #ifndef SL_RELOAD_H

@@ -1,7 +1,10 @@
-/* status_calls.c -- see status_calls.h. Of what other processes have, nothing is known here. */
+/* status_calls.c -- see status_calls.h. The units that are here know best; of partitions that are elsewhere, or of
+ * nobody, their rows tell (bill.h), but not to Prometheus, which adds up what it gets from all processes. */
 #include "status_calls.h"
 
+#include "bill.h"
 #include "endpoint/stats.h"
+#include "keys.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -11,6 +14,8 @@ struct sums {
 	struct sl_calls_stats stats;
 	struct sl_purse *purses;
 	size_t count;
+	int64_t here, elsewhere; /* partitions that it is about: of units; of rows */
+	int64_t as_of_ms;        /* the oldest of these rows; 0: none */
 };
 
 static void add_stats(struct sl_calls_stats *to, const struct sl_calls_stats *s)
@@ -36,32 +41,102 @@ static void add_stats(struct sl_calls_stats *to, const struct sl_calls_stats *s)
 	to->counts.lost += s->counts.lost;
 }
 
-/* `step` NULL: of all. */
-static void sum_up(struct sl_runtime *rt, const struct sl_step *step, struct sums *to)
+static void add_purses(struct sums *to, struct sl_purse *purses)
 {
 	int64_t today = sl_wall_ms() / SL_DAY_MS;
-	struct sl_purse *purses;
 
-	*to = (struct sums){ .count = rt->topology->endpoint_count + 1 };
-	to->purses = sl_calloc(to->count, sizeof *to->purses);
-	purses = sl_calloc(to->count, sizeof *purses);
+	for (size_t k = 0; k < to->count; k++) {
+		sl_purse_day(&purses[k], today);
+		to->purses[k].spent += purses[k].spent;
+		to->purses[k].spent_day += purses[k].spent_day;
+		to->purses[k].held += purses[k].held;
+	}
+}
+
+/* The units of a step, or of all (NULL); `is_here`, if not NULL: whether there is one, by partition. */
+static void add_here(struct sl_runtime *rt, const struct sl_step *step, struct sums *to, bool *is_here)
+{
+	struct sl_purse *purses = sl_calloc(to->count, sizeof *purses);
+
 	sl_lock(&rt->commit_lock);
 	for (size_t i = 0; i < rt->unit_count; i++) {
+		const struct sl_unit *u = rt->units[i];
 		struct sl_calls_stats stats;
 
-		if (step && rt->units[i]->tasks[0].step != step)
+		if (step && u->tasks[0].step != step)
 			continue;
-		sl_calls_stats(rt->units[i]->calls, &stats, purses);
+		sl_calls_stats(u->calls, &stats, purses);
 		add_stats(&to->stats, &stats);
-		for (size_t k = 0; k < to->count; k++) {
-			sl_purse_day(&purses[k], today);
-			to->purses[k].spent += purses[k].spent;
-			to->purses[k].spent_day += purses[k].spent_day;
-			to->purses[k].held += purses[k].held;
-		}
+		add_purses(to, purses);
+		to->here++;
+		if (is_here)
+			is_here[u->partition] = true;
 	}
 	sl_unlock(&rt->commit_lock);
 	free(purses);
+}
+
+/* What the row says of a partition that is not here. */
+static void add_row(struct sl_runtime *rt, struct sl_bytes key, struct sums *to)
+{
+	const struct sl_topology *t = rt->topology;
+	const char **names = sl_calloc(to->count, sizeof *names);
+	struct sl_purse *purses = sl_calloc(to->count, sizeof *purses);
+	struct sl_calls_stats stats;
+	struct sl_buf value = { 0 };
+	struct sl_error ignored = { 0 };
+	int64_t when_ms;
+	bool found;
+
+	for (size_t i = 0; i < t->endpoint_count; i++)
+		names[i] = t->endpoints[i].name;
+	names[t->endpoint_count] = "";
+	if (rt->meta->ops->get(rt->meta, key, &value, &found, &ignored) && found &&
+	    sl_bill_get(sl_buf_bytes(&value), &when_ms, &stats, purses, names, to->count)) {
+		add_stats(&to->stats, &stats);
+		add_purses(to, purses);
+		to->elsewhere++;
+		if (to->as_of_ms == 0 || when_ms < to->as_of_ms)
+			to->as_of_ms = when_ms;
+	}
+	sl_buf_release(&value);
+	free(purses);
+	free(names);
+}
+
+static void add_step(struct sl_runtime *rt, const struct sl_step *step, struct sums *to)
+{
+	int32_t partitions = rt->topology->topics[step->from].partitions;
+	bool *is_here = sl_calloc((size_t)partitions, sizeof *is_here);
+	struct sl_buf key = { 0 };
+
+	add_here(rt, step, to, is_here);
+	for (int32_t p = 0; p < partitions; p++) {
+		if (is_here[p])
+			continue;
+		sl_key_begin(&key, 'u', step->name);
+		sl_key_partition(&key, p);
+		add_row(rt, sl_buf_bytes(&key), to);
+	}
+	sl_buf_release(&key);
+	free(is_here);
+}
+
+static struct sums sums_new(struct sl_runtime *rt)
+{
+	struct sums s = { .count = rt->topology->endpoint_count + 1 };
+
+	s.purses = sl_calloc(s.count, sizeof *s.purses);
+	return s;
+}
+
+/* Of this process alone. */
+static struct sums sum_here(struct sl_runtime *rt, const struct sl_step *step)
+{
+	struct sums s = sums_new(rt);
+
+	add_here(rt, step, &s, NULL);
+	return s;
 }
 
 /* -- JSON ---------------------------------------------------------------------------------- */
@@ -100,17 +175,6 @@ static json_t *batches_of(struct sl_runtime *rt, const struct sl_step *step)
 	return list;
 }
 
-static int64_t units_here(struct sl_runtime *rt, const struct sl_step *step)
-{
-	int64_t n = 0;
-
-	sl_lock(&rt->commit_lock);
-	for (size_t i = 0; i < rt->unit_count; i++)
-		n += rt->units[i]->tasks[0].step == step;
-	sl_unlock(&rt->commit_lock);
-	return n;
-}
-
 void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *to)
 {
 	json_t *calls, *list;
@@ -118,11 +182,15 @@ void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *
 
 	if (!sl_step_asks(step))
 		return;
-	sum_up(rt, step, &s);
+	s = sums_new(rt);
+	add_step(rt, step, &s);
 	calls = json_object();
 	list = json_array();
 	put_count(calls, "partitions", rt->topology->topics[step->from].partitions);
-	put_count(calls, "here", units_here(rt, step));
+	put_count(calls, "here", s.here);
+	put_count(calls, "elsewhere", s.elsewhere);
+	if (s.elsewhere)
+		put_count(calls, "as_of_ms", s.as_of_ms);
 	put_count(calls, "asked", s.stats.asked);
 	put_count(calls, "hits", s.stats.hits);
 	put_dollars(calls, "saved", s.stats.saved);
@@ -162,9 +230,10 @@ void sl_status_calls(struct sl_runtime *rt, const struct sl_step *step, json_t *
 json_t *sl_status_endpoints(struct sl_runtime *rt)
 {
 	json_t *list = json_array();
-	struct sums s;
+	struct sums s = sums_new(rt);
 
-	sum_up(rt, NULL, &s);
+	for (size_t i = 0; i < rt->topology->step_count; i++)
+		add_step(rt, &rt->topology->steps[i], &s);
 	for (size_t i = 0; i < rt->topology->endpoint_count; i++) {
 		const struct sl_endpoint_def *d = &rt->topology->endpoints[i];
 		struct sl_endpoint *endpoint = rt->endpoints[i];
@@ -256,7 +325,7 @@ static void per_step(struct sl_runtime *rt, struct sl_buf *b)
 
 			if (!sl_step_asks(step))
 				continue;
-			sum_up(rt, step, &s);
+			s = sum_here(rt, step);
 			memcpy(&n, (const char *)&s.stats + lines[k].offset, sizeof n);
 			sl_buf_print(b, "%s{step=\"%s\"} ", lines[k].name, step->name);
 			if (lines[k].money)
@@ -282,7 +351,7 @@ static void money(struct sl_runtime *rt, struct sl_buf *b, bool held)
 
 		if (!sl_step_asks(step))
 			continue;
-		sum_up(rt, step, &s);
+		s = sum_here(rt, step);
 		for (size_t k = 0; k + 1 < s.count; k++)
 			sl_buf_print(b, "%s{step=\"%s\",endpoint=\"%s\"} %.6f\n", name, step->name,
 				     rt->topology->endpoints[k].name,

@@ -271,6 +271,29 @@ static void batch_lines(const json_t *calls, FILE *to)
 	}
 }
 
+/* "          this process has 1 of 2 partitions; money and memo of 1 other are as of 2026-01-01 00:00:00 UTC or later".
+ */
+static void whose_figures(const json_t *calls, FILE *to)
+{
+	int64_t here = sl_status_count(calls, "here"), all = sl_status_count(calls, "partitions");
+	int64_t told = sl_status_count(calls, "elsewhere");
+	time_t seconds = (time_t)(sl_status_count(calls, "as_of_ms") / 1000);
+	char when[32] = "";
+	struct tm utc;
+
+	if (here >= all)
+		return;
+	fprintf(to, "          this process has %" PRId64 " of %" PRId64 " partitions", here, all);
+	if (gmtime_r(&seconds, &utc))
+		(void)strftime(when, sizeof when, "%Y-%m-%d %H:%M:%S", &utc);
+	if (told)
+		fprintf(to, "; money and memo of %" PRId64 " other%s are as of %s UTC or later", told,
+			told > 1 ? "s" : "", when);
+	if (here + told < all)
+		fprintf(to, "; of %" PRId64 " nothing is told yet", all - here - told);
+	fprintf(to, "\n");
+}
+
 static void calls_line(const json_t *step, FILE *to)
 {
 	static const struct {
@@ -290,11 +313,7 @@ static void calls_line(const json_t *step, FILE *to)
 			fprintf(to, "; %" PRId64 " %s", sl_status_count(calls, rare[i].name), rare[i].text);
 	fprintf(to, "; memo: %" PRId64 " answers, %" PRId64 " bytes\n", sl_status_count(calls, "answers"),
 		sl_status_count(calls, "bytes"));
-	if (sl_status_count(calls, "here") < sl_status_count(calls, "partitions"))
-		fprintf(to,
-			"          this process has %" PRId64 " of %" PRId64
-			" partitions: calls, money and memo of the others are not in these figures\n",
-			sl_status_count(calls, "here"), sl_status_count(calls, "partitions"));
+	whose_figures(calls, to);
 	batch_lines(calls, to);
 }
 

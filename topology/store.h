@@ -14,6 +14,7 @@
  *     'n' writer 0 partition topic           Kafka: records ever sent to a topic; a writer is a step, or @guard;
  *                                            without topic: records the step has ever read
  *     'm' step 0 partition hash              answer memo
+ *     'u' step 0 partition                   Kafka: what the task has spent, for others (bill.h)
  *     'i' source 0 head-hash                 how far a file is ingested
  *     'f' topic 0 partition                  where a frozen run pinned a table
  *     'p' step 0 partition                   Kafka: changelog and memo positions restored to, and when

@@ -6,7 +6,7 @@
  * same above it.
  *
  * What a back-end keeps in common for all processes of a topology, the small keys of
- * store.h ('v' 'h' 'r' 'i' 'f' and the counts 'c'), is rt->meta: the embedded store itself, or on
+ * store.h ('v' 'h' 'r' 'i' 'f' 'u' and the counts 'c'), is rt->meta: the embedded store itself, or on
  * Kafka a compacted topic. What belongs to a task is in rt->store. */
 #ifndef SL_STREAM_H
 #define SL_STREAM_H

@@ -111,7 +111,8 @@ struct sl_unit {
 	enum sl_attempt_plan plan;
 	bool resumed;
 	struct sl_buf scratch;
-	void *stream; /* the back-end's own */
+	void *stream;       /* the back-end's own */
+	struct sl_buf bill; /* Kafka: what it told others last of its money (bill.h), but for when */
 	/* the scheduler's (run.c), under its lock */
 	int state;
 	bool woken;

@@ -577,5 +577,6 @@ void sl_unit_reset(struct sl_unit *u)
 	u->position = u->committed;
 	u->cursor = (struct sl_cursor){ .offset = u->committed };
 	u->failed = false;
+	sl_buf_clear(&u->bill); /* it may not have been told */
 	sl_attempt_end(u->attempt, u->committed);
 }

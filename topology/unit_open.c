@@ -254,6 +254,7 @@ void sl_unit_close(struct sl_unit *u)
 	free(u->tasks);
 	sl_buf_release(&u->outputs);
 	sl_buf_release(&u->scratch);
+	sl_buf_release(&u->bill);
 	sl_stage_release(&u->stage);
 	sl_counts_release(&u->counts);
 	sl_writes_release(&u->writes);

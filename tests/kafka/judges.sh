@@ -11,7 +11,7 @@
 #                loses its data folder: what it had paid for is in the memo's topic, and is not asked again
 #
 # Then both have the same records in the topics that end the chain, the same verdicts and probes, and each has told the
-# truth about its calls and its money. Thawed, both fit the posterior again, by what the probes say of the judge, and to
+# truth about its calls and its money, on Kafka also when nobody runs. Thawed, both fit the posterior again, by what the probes say of the judge, and to
 # the same figures.
 # Brokers: those of KAFKA_BOOTSTRAP, else one of its own.
 set -euo pipefail
@@ -150,10 +150,17 @@ holds kafka "$paid <= $questions + c['repeated'] + c['unknown'] and c['repeated'
 holds kafka "$dollars <= c['spent'] + 1e-6 and c['reserved'] == 0" "less is told than is spent"
 holds kafka "d['endpoints'][0]['calls'] == c['sent'] and d['endpoints'][0]['spent'] == c['spent']" "the endpoint tells else"
 say "Kafka: $(calls kafka "f\"{c['sent']} sent in its last life, {c['hits']} from the memo; $paid paid, {c['repeated']} repeated\""): $SECONDS s"
-holds kafka "c['here'] == c['partitions'] == 2" "one process has all"
+holds kafka "c['here'] == c['partitions'] == 2 and c['elsewhere'] == 0" "one process has all"
+# With nobody there, and from a folder that knows nothing: the rows in APP.meta tell the same.
+MONEY="[[c[k] for k in ('spent', 'reserved', 'repeated', 'unknown', 'lost', 'overshot', 'answers', 'bytes', 'parked')], c['endpoints'], d['endpoints'][0]['spent']]"
+money=$(calls kafka "$MONEY")
 run_stop
-told kafka
-holds kafka "c['here'] == 0" "nobody runs, so money and memo are not known"
+"$sluice" status -t "$dir/kafka.yaml" --data "$dir/stranger" --json >"$dir/kafka.told" || wrong "status from another folder failed"
+holds kafka "c['here'] == 0 and c['elsewhere'] == 2 and 0 < c['as_of_ms'] < $(date +%s)999" "nobody runs, so the rows tell"
+[[ $(calls kafka "$MONEY") == "$money" ]] || wrong "with nobody there the money is $(calls kafka "$MONEY"), not $money"
+on kafka status >"$dir/kafka.table"
+grep -q 'this process has 0 of 2 partitions; money and memo of 2 others are as of 20' "$dir/kafka.table" ||
+	wrong "the table does not say of when the figures are: $(grep -A1 '^annotate' "$dir/kafka.table")"
 ends kafka
 if ! diff "$dir/embedded.records" "$dir/kafka.records" >"$dir/diff"; then
 	head -n 12 "$dir/diff" | cut -c1-160 >&2

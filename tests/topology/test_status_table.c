@@ -132,7 +132,8 @@ static const char outside[] =
 	"{'endpoints': [{'name': 'gpt', 'model': 'mini', 'state': 'throttled', 'why': '429\\u001b[1m', 'in_flight': 3, "
 	"'waiting': 2, 'spent': 0.75, 'reserved': 0.125, 'budget': 1.0},"
 	"{'name': 'local', 'model': '', 'state': 'idle', 'why': '', 'spent': 0.0, 'reserved': 0.0}],"
-	"'steps': [{'name': 'dedupe'}, {'name': 'annotate', 'calls': {'partitions': 2, 'here': 1, 'asked': 9, 'sent': "
+	"'steps': [{'name': 'dedupe'}, {'name': 'annotate', 'calls': {'partitions': 4, 'here': 1, 'elsewhere': 2, "
+	"'as_of_ms': 1767225605123, 'asked': 9, 'sent': "
 	"5, 'hits': 4, 'saved': 0.5,"
 	"'repeated': 2, 'malformed': 0, 'spent': 0.75, 'reserved': 0.0, 'budget_per_day': 2.0, 'spent_today': 0.25,"
 	"'answers': 7, 'bytes': 900, 'batches': [{'endpoint': 'gpt', 'model': 'mini', 'state': 'submitted', 'id': "
@@ -147,8 +148,9 @@ static void test_outside(void **unused)
 		"\nlocal        idle                  0         0  no model; $0 spent\n",
 		"\nannotate  9 questions, 5 sent, 4 from the memo ($0.5 saved); $0.75 spent, $0.25 of today's $2; "
 		"2 asked again after a death; memo: 7 answers, 900 bytes\n",
-		"\n          this process has 1 of 2 partitions: calls, money and memo of the others are not in these "
-		"figures\n",
+		"\n          this process has 1 of 4 partitions; money and memo of 2 others are as of 2026-01-01 "
+		"00:00:05 UTC "
+		"or later; of 1 nothing is told yet\n",
 		"\n          batch batch_7 of gpt/mini: submitted, 500 questions, for ",
 		" min; slow\n          batch of gpt/mini: parked, 3 questions, for ",
 		NULL

@@ -145,6 +145,8 @@ void sl_member_give_up(struct sl_member *m, const int32_t *partitions, size_t co
 	size_t kept = 0;
 
 	drain(m, partitions, count);
+	for (size_t i = 0; i < m->task_count; i++)
+		m->tasks[i]->leaving = named(partitions, count, m->tasks[i]->partition);
 	if (!lost && !m->failed)
 		sl_member_commit(m);
 	for (size_t i = 0; i < m->task_count; i++) {

@@ -30,7 +30,8 @@
  *     APP.<step>.changelog       the writes of a step's tasks ('s' 'o' 'c' 'n' keys of store.h as they are,
  *                                not the derived ones), compacted, as many partitions as the step's input
  *     APP.<step>.memo            answers from outside, compacted; of steps that ask
- *     APP.meta                   rt->meta: what all processes share, compacted, one partition
+ *     APP.meta                   rt->meta: what all processes share, compacted, one partition; also what every task
+ *                                has spent, key 'u' (../bill.h)
  *     group APP.<step>           the tasks of a step; group APP.leader reads APP.meta: who has it is the leader
  *                                (trains, purges)
  *     APP.<step>.<uuid>.<n>      transactional.id of a member; the uuid is kept in the local store
@@ -324,8 +325,10 @@ enum sl_run_end sl_kafka_run(struct sl_runtime *rt, const struct sl_run_options 
  * registry cannot be reached; or the store cannot be read. */
 bool sl_kafka_outputs(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, struct sl_error *e) SL_MUST_CHECK;
 /* A unit's sealed writes: its changelog records into the transaction (*last: the changelog's largest offset), its
- * counts ('c' and 'n') into meta too. */
-void sl_kafka_changelog(struct sl_kafka *k, struct sl_txn *t, const struct sl_unit *u, int64_t *last);
+ * counts ('c' and 'n') into meta too, and beside them what it has spent, when that has changed. */
+void sl_kafka_changelog(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, int64_t *last);
+/* Has it spent something that its commits have not told? */
+bool sl_kafka_owes_bill(const struct sl_unit *u);
 /* Register the schemas of all topics that hold pairs or models, so that no transaction waits for the registry. */
 bool sl_kafka_register(struct sl_kafka *k, struct sl_error *e) SL_MUST_CHECK;
 /* One record of ours onto a topic of the topology; *sequence NULL: without that header. */

@@ -55,6 +55,7 @@ struct sl_member_task {
 	rd_kafka_queue_t *queue; /* of its messages; NULL: not read yet */
 	bool fetching;           /* in the consumer's assignment, from inbox.next on when it was put there */
 	bool again;              /* assign it anew: the consumer lost its place */
+	bool leaving;            /* its next commit is the last one, and tells what was spent too */
 	int64_t moved_ns;        /* when the position was moved past control records alone; 0: it was not */
 	int64_t not_before_ns;   /* SL_TASK_BACKOFF, SL_TASK_WAITING, SL_TASK_HELD, and failed restores: not looked at before */
 	uint32_t failures;       /* of the restore */

@@ -1,4 +1,4 @@
-/* output.c -- what a commit puts into a transaction: records of topics, changelog, counts.
+/* output.c -- what a commit puts into a transaction: records of topics, changelog, counts, and what was spent.
  *
  * Inside, values are single-object encoded (codec.h); on the wire they are framed by values.h. Dead letters
  * are the exception: they carry the bytes that came, whatever those are.
@@ -13,6 +13,7 @@
  * No state of its own; the caller's thread. */
 #include "kafka.h"
 
+#include "../bill.h"
 #include "../keys.h"
 
 #include <assert.h>
@@ -163,7 +164,57 @@ bool sl_kafka_outputs(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, s
 	return done;
 }
 
-void sl_kafka_changelog(struct sl_kafka *k, struct sl_txn *t, const struct sl_unit *u, int64_t *last)
+/* The row of the unit's money as it is now; false: it does not ask, or has told that already. */
+static bool bill_of(const struct sl_unit *u, int64_t now_ms, struct sl_buf *row)
+{
+	const struct sl_topology *t = u->rt->topology;
+	struct sl_purse *purses;
+	struct sl_calls_stats stats;
+	const char **names;
+
+	if (!sl_step_asks(u->tasks[0].step))
+		return false;
+	purses = sl_calloc(t->endpoint_count + 1, sizeof *purses);
+	names = sl_calloc(t->endpoint_count + 1, sizeof *names);
+	for (size_t i = 0; i < t->endpoint_count; i++)
+		names[i] = t->endpoints[i].name;
+	names[t->endpoint_count] = "";
+	sl_calls_stats(u->calls, &stats, purses);
+	sl_bill_put(row, now_ms, &stats, purses, names, t->endpoint_count + 1);
+	free(purses);
+	free(names);
+	return !sl_bytes_equal((struct sl_bytes){ row->data + SL_BILL_WHEN, row->size - SL_BILL_WHEN },
+			       sl_buf_bytes(&u->bill));
+}
+
+bool sl_kafka_owes_bill(const struct sl_unit *u)
+{
+	struct sl_buf row = { 0 };
+	bool owes = bill_of(u, 0, &row);
+
+	sl_buf_release(&row);
+	return owes;
+}
+
+static void put_bill(struct sl_txn *t, const char *meta, struct sl_unit *u, int64_t now_ms)
+{
+	struct sl_buf key = { 0 }, row = { 0 };
+
+	if (bill_of(u, now_ms, &row)) {
+		struct sl_record r = { .time_ms = now_ms, .value = sl_buf_bytes(&row) };
+
+		sl_key_begin(&key, 'u', u->tasks[0].step->name);
+		sl_key_partition(&key, u->partition);
+		r.key = sl_buf_bytes(&key);
+		sl_txn_produce(t, meta, 0, &r, NULL);
+		sl_buf_clear(&u->bill);
+		sl_buf_add(&u->bill, row.data + SL_BILL_WHEN, row.size - SL_BILL_WHEN);
+	}
+	sl_buf_release(&key);
+	sl_buf_release(&row);
+}
+
+void sl_kafka_changelog(struct sl_kafka *k, struct sl_txn *t, struct sl_unit *u, int64_t *last)
 {
 	struct sl_record r = { .time_ms = sl_wall_ms() };
 	char changelog[SL_ID_MAX], meta[SL_ID_MAX];
@@ -179,4 +230,5 @@ void sl_kafka_changelog(struct sl_kafka *k, struct sl_txn *t, const struct sl_un
 		if (kind == 'c' || kind == 'n')
 			sl_txn_produce(t, meta, 0, &r, NULL);
 	}
+	put_bill(t, meta, u, r.time_ms);
 }

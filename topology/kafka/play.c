@@ -29,7 +29,8 @@
 
 static bool staged(const struct sl_member_task *t)
 {
-	return t->unit && !t->unit->failed && t->unit->position != t->unit->committed;
+	return t->unit && !t->unit->failed &&
+	       (t->unit->position != t->unit->committed || (t->leaving && sl_kafka_owes_bill(t->unit)));
 }
 
 static size_t staged_bytes(const struct sl_member *m)
