@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/hash.h"
+#include "base/thread.h"
 
 #include <assert.h>
 #include <fcntl.h>
@@ -19,6 +20,7 @@ struct sl_attempts {
 	struct sl_attempt *slots;
 	size_t count;
 	bool mapped;
+	pthread_mutex_t lock; /* while a slot is looked for; a slot itself is its task's */
 };
 
 static _Thread_local struct sl_attempt *working;
@@ -76,6 +78,7 @@ struct sl_attempts *sl_attempts_open(const char *path, size_t count, struct sl_e
 	void *map;
 	int fd;
 
+	sl_mutex_init(&a->lock);
 	if (!path) {
 		a->count = count;
 		a->slots = sl_calloc(count ? count : 1, sizeof *a->slots);
@@ -103,6 +106,7 @@ failed:
 	sl_error_errno(e, SL_STOP, "cannot map '%s'", path);
 	if (fd >= 0)
 		close(fd);
+	sl_mutex_destroy(&a->lock);
 	free(a);
 	return NULL;
 }
@@ -115,23 +119,22 @@ void sl_attempts_close(struct sl_attempts *a)
 		munmap(a->slots, a->count * sizeof *a->slots);
 	else
 		free(a->slots);
+	sl_mutex_destroy(&a->lock);
 	free(a);
 }
 
 struct sl_attempt *sl_attempts_slot(struct sl_attempts *a, const char *task)
 {
 	uint64_t hash = sl_hash64(task, strlen(task), 0) | 1;
+	size_t i = 0;
 
-	for (size_t i = 0; i < a->count; i++) {
-		if (a->slots[i].task == hash)
-			return &a->slots[i];
-		if (a->slots[i].task == 0) {
-			a->slots[i].task = hash;
-			return &a->slots[i];
-		}
-	}
-	assert(!"a slot for every task");
-	return NULL;
+	sl_lock(&a->lock);
+	while (i < a->count && a->slots[i].task != hash && a->slots[i].task != 0)
+		i++;
+	assert(i < a->count); /* a slot for every task */
+	a->slots[i].task = hash;
+	sl_unlock(&a->lock);
+	return &a->slots[i];
 }
 
 enum sl_attempt_plan sl_attempt_resume(struct sl_attempt *slot, int64_t offset)

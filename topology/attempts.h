@@ -36,7 +36,7 @@ struct sl_attempts;
 /* `path` NULL: in memory only (tests). Room for `count` tasks more than are there. NULL on failure. */
 struct sl_attempts *sl_attempts_open(const char *path, size_t count, struct sl_error *e) SL_MUST_CHECK;
 void sl_attempts_close(struct sl_attempts *a);
-/* The slot of a task, made when new. */
+/* The slot of a task, made when new. Any thread. */
 struct sl_attempt *sl_attempts_slot(struct sl_attempts *a, const char *task);
 
 enum sl_attempt_plan { SL_PLAY_BATCH, SL_PLAY_ONE, SL_PLAY_NOT }; /* NOT: the record at `offset` is a dead letter */
