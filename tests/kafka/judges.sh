@@ -8,7 +8,8 @@
 #
 #     embedded   one run, nothing goes wrong
 #     Kafka      the server takes 200 ms; `run` is killed with SIGKILL while it is asked, twice, and the second time it
-#                loses its data folder: what it had paid for is in the memo's topic, and is not asked again
+#                loses its data folder: what it had paid for is in the memo's topic, and is not asked again; then it has no
+#                money until `sluice reload`
 #
 # Then both have the same records in the topics that end the chain, the same verdicts and probes, and each has told the
 # truth about its calls and its money, on Kafka also when nobody runs. Thawed, both fit the posterior again, by what the probes say of the judge, and to
@@ -140,7 +141,19 @@ killed $((questions / 6))
 start kafka --freeze
 killed $((before + questions / 6))
 rm -rf "$dir/kafka"
+# It comes back without money, and goes on where it is when the file says that there is some.
+cp "$dir/kafka.yaml" "$dir/kafka.rich"
+sed -i 's/^    budget_per_day: .*/    budget_per_day: 0/' "$dir/kafka.yaml"
 start kafka --freeze
+poor() {
+	told kafka
+	[[ $(calls kafka "[s['state'] for s in d['steps'] if s['name'] == 'annotate'][0] == 'no_budget' and d['endpoints'][0]['budget_per_day'] == 0") == True ]]
+}
+within 60 poor || wrong "nobody says that there is no money: $(tail -n 3 "$dir/run.log")"
+holds kafka "c['sent'] == 0" "something was asked without money"
+cp "$dir/kafka.rich" "$dir/kafka.yaml"
+"$sluice" reload --data "$dir/kafka" >"$dir/reload" || wrong "reload failed"
+grep -qF 'budget_per_day $0 ->' "$dir/reload" || wrong "reload says '$(cat "$dir/reload")'"
 within 60 idle kafka || wrong "run does not come to its end: $(tail -n 3 "$dir/run.log")"
 curl -sS "http://127.0.0.1:$port/stats" >"$dir/stats"
 paid=$(of "d['paid']" <"$dir/stats") dollars=$(of "d['dollars']" <"$dir/stats")
