@@ -145,7 +145,7 @@ static void answers_are_durable_before_they_are_used(void **unused)
 	for (int i = 0; i < 300; i++) {
 		sl_key_begin(&key, 'm', "embed");
 		sl_key_partition(&key, 1);
-		sl_buf_print(&key, "question %d", i);
+		sl_buf_print(&key, "hash %d", i);
 		sl_writes_put(&answers, sl_buf_bytes(&key), sl_text("an answer"));
 	}
 	must(w.rts[0]->stream->memo(u, &answers, &e), &e);
