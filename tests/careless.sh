@@ -8,7 +8,7 @@ sluice=${1:?usage: careless.sh PATH/TO/sluice}
 work=$(mktemp -d "${TMPDIR:-/tmp}/sluice-careless-XXXXXX")
 failures=0
 checks=0
-trap 'rm -rf "$work"' EXIT
+trap '[ "$BASHPID" -ne $$ ] || rm -rf "$work"' EXIT
 
 failed() {
 	echo "FAILED: $*"

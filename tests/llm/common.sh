@@ -20,6 +20,8 @@ skip() {
 
 leave() {
 	local pid
+	# A child that is killed before it is another program would clean up for all.
+	[[ $BASHPID -eq $$ ]] || return 0
 	for pid in "$run_pid" "$server_pid" "$extra_pid"; do
 		[[ -z $pid ]] || kill -9 "$pid" 2>/dev/null || true
 		[[ -z $pid ]] || wait "$pid" 2>/dev/null || true
