@@ -82,8 +82,9 @@ struct sl_operator {
 	size_t self_size;                  /* allocated, zeroed and filled from the options */
 	int64_t tick_every_ms;             /* of stream time; 0: no tick */
 
-	/* Only process is required. Each returns SL_OK or what sl_fail returned. open() also runs before there is anything to
-	 * work on, with empty stores and tables, only to see whether the options are fit (topology/check.h). */
+	/* Only process is required. Each returns SL_OK or what sl_fail returned. open() also runs before there is
+	 * anything to work on, with empty stores and tables, only to see whether the options are fit
+	 * (topology/check.h). */
 	enum sl_verdict (*open)(struct sl_task *, void *self);
 	enum sl_verdict (*ask)(struct sl_task *, void *self, const struct sl_batch *);
 	enum sl_verdict (*process)(struct sl_task *, void *self, const struct sl_batch *);
