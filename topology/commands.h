@@ -76,8 +76,9 @@ int sl_command_topic(const struct sl_topology *t, const char *name);
 int sl_command_step(const struct sl_topology *t, const char *name);
 
 /* Topology and client in one; released by sl_command_close, also after a failure.
- * On failure prints and returns the exit code, else SL_EXIT_OK. A data folder that is not there is a mistyped one, but for
- * a command that brings the first records; on Kafka a folder holds copies only, and a new one is filled from there. */
+ * On failure prints and returns the exit code, else SL_EXIT_OK. A data folder that is not there is a mistyped one, but
+ * for a command that brings the first records; on Kafka a folder holds copies only, and a new one is filled from there.
+ */
 struct sl_session {
 	struct sl_topology *topology;
 	struct sl_client *client;
