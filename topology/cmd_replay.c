@@ -117,8 +117,7 @@ static bool one(struct replay *x, const struct sl_record *r, int32_t partition, 
 	sl_pair_init(&p);
 	if (sl_pair_decode(r->value, &x->arena, &p, &not_a_pair)) {
 		/* What waits for a batch comes back by itself, and would come twice. */
-		if (!sl_where_holds(&x->where, &p, r) ||
-		    (!x->where.key.data && parked(&p))) {
+		if (!sl_where_holds(&x->where, &p, r) || (!x->where.key.data && parked(&p))) {
 			x->left++;
 			return true;
 		}

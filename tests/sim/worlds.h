@@ -23,7 +23,7 @@ struct sl_world {
 	void (*make)(struct sl_fed *fed, uint64_t seed);
 	bool freeze;
 	bool asks, forgets; /* answers that were paid for */
-	bool same; /* every topic and store ends as in the plain run; else only `right` holds */
+	bool same;          /* every topic and store ends as in the plain run; else only `right` holds */
 	/* Whether the committed topics are what the input makes them; else says why. */
 	bool (*right)(struct sl_trial *t, const struct sl_fed *fed, struct sl_buf *why);
 };

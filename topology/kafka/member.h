@@ -57,7 +57,8 @@ struct sl_member_task {
 	bool again;              /* assign it anew: the consumer lost its place */
 	bool leaving;            /* its next commit is the last one, and tells what was spent too */
 	int64_t moved_ns;        /* when the position was moved past control records alone; 0: it was not */
-	int64_t not_before_ns;   /* SL_TASK_BACKOFF, SL_TASK_WAITING, SL_TASK_HELD, and failed restores: not looked at before */
+	int64_t not_before_ns;   /* SL_TASK_BACKOFF, SL_TASK_WAITING, SL_TASK_HELD, and failed restores: not looked at
+				    before */
 	uint32_t failures;       /* of the restore */
 	char wait[256];          /* what it waits for */
 };
