@@ -6,9 +6,9 @@
  * what all have spent, as of those commits; a task that died may have spent more since. Embedded every task is here and
  * there are no such rows.
  *
- *     value    when (ms since 1970), what is parked, struct sl_ledger_counts in its order; then per purse that was
- * used: length of its name u16, name (of the step: ""), spent, day, spent of that day, held. Numbers are i64,
- *              little-endian
+ *     value    when (ms since 1970), what is parked, struct sl_ledger_counts in its order; then of each purse that
+ *              was used: length of its name u16, name (of the step: ""), spent, day, spent of that day, held.
+ *              Numbers are i64, little-endian
  *
  * Pure functions over bytes. */
 #ifndef SL_BILL_H

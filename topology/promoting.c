@@ -2,9 +2,11 @@
  *
  *     "promotion": {
  *       "draw": 0, "uses": 3, "uses_most": 50, "gold": 512,      of select: its draw, made when it had 512 pairs
- *       "best": 2, "tries": 1, "examples": 3905,                 the best version; tried against it since so many
- * examples "asked": { "version": 4, "promoted": true, "pairs": 250, the last question "candidate": ACCURACY,
- * "champion": ACCURACY, "best": ACCURACY, "difference": {"value", "low", "high"} } }    candidate - champion, paired
+ *       "best": 2, "tries": 1,                                   the best version; versions tried against it
+ *       "examples": 3905,                                        of which the first had learnt from so many
+ *       "asked": { "version": 4, "promoted": true, "pairs": 250,                 the last question
+ *                  "candidate": ACCURACY, "champion": ACCURACY, "best": ACCURACY,
+ *                  "difference": {"value", "low", "high"} } }                    candidate - champion, paired
  *
  * The member is ours: a version's own report (trainer/train.h) has none. A report that cannot be read counts as one
  * without: then select is new. A champion or best version whose folder is gone is left out of the comparison. */

@@ -432,8 +432,12 @@ static void drain(struct sl_scheduler *s)
 	struct sl_error e = { 0 };
 	size_t flying = in_flight(s->rt);
 
-	if (flying)
+	if (flying) {
+		sl_log(SL_LOG_NOTE, NULL,
+		       "stopping: waiting up to %lld s for the answers of %zu calls, which are paid for",
+		       (long long)(s->rt->topology->drain_ms / 1000), flying);
 		sl_runtime_drain(s->rt);
+	}
 	while ((flying = in_flight(s->rt)) && sl_monotonic_ns() < last_ns) {
 		sl_lock(&s->lock);
 		sl_cond_wait_ms(&s->main, &s->lock, 20);

@@ -505,6 +505,18 @@ bool sl_runtime_train(struct sl_runtime *rt, const char *model, const char *reas
 	return done;
 }
 
+static bool has_version(const struct sl_runtime *rt, const char *model, int64_t version)
+{
+	int64_t *versions;
+	size_t count = sl_registry_list(rt->models, model, &versions);
+	bool found = false;
+
+	for (size_t i = 0; i < count; i++)
+		found |= versions[i] == version;
+	free(versions);
+	return found;
+}
+
 bool sl_runtime_promote(struct sl_runtime *rt, const char *model, int64_t version, const char *reason,
 			struct sl_error *e)
 {
@@ -526,6 +538,9 @@ bool sl_runtime_promote(struct sl_runtime *rt, const char *model, int64_t versio
 	if (done && version == m.version)
 		done = sl_error_set(e, SL_STOP, "version %" PRId64 " of model '%s' is the champion already", version,
 				    model);
+	if (done && !has_version(rt, model, version))
+		done = sl_error_set(e, SL_STOP, "model '%s' has no version %" PRId64 ": `sluice models` lists them",
+				    model, version);
 	done = done && sl_registry_describe(rt->models, model, version, &a, &now, e);
 	if (done) {
 		now.name = sl_text(model);

@@ -298,6 +298,7 @@ static void test_candidate(void **state)
 	assert_true(sl_runtime_promote(t->rt, "gold", 0, "no", &e));
 	assert_model(1, 0, 2, "no");
 	assert_false(sl_runtime_promote(t->rt, "gold", 9, "", &e));
+	assert_non_null(strstr(e.text, "model 'gold' has no version 9"));
 	assert_model(1, 0, 2, "no");
 	/* champion and previous both older than the newest: it was announced nevertheless */
 	feed(at, 20, SL_SPLIT_TRAIN, true);

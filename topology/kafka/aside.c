@@ -1,9 +1,7 @@
-/* aside.c -- what a task makes true apart from its input: rows of parked questions, and pairs that come back
- * (../parked.h,
- * ../redrive.h). A transaction of the member's own producer, between those of play.c:
+/* aside.c -- what a task makes true apart from its input: rows of parked questions (../parked.h), and pairs that come
+ * back (../redrive.h). A transaction of the member's own producer, between those of play.c:
  *
- *     begin · records, counts · rows into the memo · the offset that is committed already, once more · commit · local
- * store
+ *     begin · records, counts · rows into the memo · the committed offset, once more · commit · local store
  *
  * The offset is why. It moves nothing, but the brokers take it only from a member of the group's present generation, so
  * whoever lost the partition and does not know it yet writes nothing of this either; and who has it next waits for the
