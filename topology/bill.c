@@ -7,10 +7,7 @@
 
 static void put(struct sl_buf *to, int64_t n)
 {
-	uint8_t bytes[8];
-
-	sl_put_le64(bytes, (uint64_t)n);
-	sl_buf_add(to, bytes, sizeof bytes);
+	sl_buf_add_le64(to, (uint64_t)n);
 }
 
 void sl_bill_put(struct sl_buf *to, int64_t when_ms, const struct sl_calls_stats *stats, const struct sl_purse *purses,

@@ -162,17 +162,13 @@ void sl_calls_free(struct sl_calls *c)
 static struct sl_id key_of(const char *model, const struct sl_call *call)
 {
 	struct sl_buf b = { 0 };
-	uint8_t n[8];
 	struct sl_id key;
 
-	sl_put_le64(n, strlen(model));
-	sl_buf_add(&b, n, 8);
+	sl_buf_add_le64(&b, strlen(model));
 	sl_buf_add(&b, model, strlen(model));
-	sl_put_le64(n, call->body.size);
-	sl_buf_add(&b, n, 8);
+	sl_buf_add_le64(&b, call->body.size);
 	sl_buf_add_bytes(&b, call->body);
-	sl_put_le64(n, call->sample);
-	sl_buf_add(&b, n, 8);
+	sl_buf_add_le64(&b, call->sample);
 	key = sl_hash128(b.data, b.size);
 	sl_buf_release(&b);
 	return key;

@@ -71,20 +71,12 @@ bool sl_dealt_read(struct sl_dealt *d, struct sl_bytes row)
 	return true;
 }
 
-static void put64(struct sl_buf *to, int64_t n)
-{
-	uint8_t b[8];
-
-	sl_put_le64(b, (uint64_t)n);
-	sl_buf_add(to, b, 8);
-}
-
 void sl_dealt_write(const struct sl_dealt *d, struct sl_buf *to)
 {
-	put64(to, d->mark);
+	sl_buf_add_le64(to, (uint64_t)d->mark);
 	for (size_t i = 0; i < d->count; i++) {
-		put64(to, d->runs[i].from);
-		put64(to, d->runs[i].to);
+		sl_buf_add_le64(to, (uint64_t)d->runs[i].from);
+		sl_buf_add_le64(to, (uint64_t)d->runs[i].to);
 	}
 }
 

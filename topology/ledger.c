@@ -108,12 +108,9 @@ static bool load_totals(struct sl_ledger *l, struct sl_store *store, struct sl_b
 
 static void held_value(struct sl_buf *to, int state, int64_t amount, struct sl_bytes name)
 {
-	uint8_t number[8];
-
 	sl_buf_clear(to);
 	sl_buf_add_byte(to, (uint8_t)state);
-	sl_put_le64(number, (uint64_t)amount);
-	sl_buf_add(to, number, 8);
+	sl_buf_add_le64(to, (uint64_t)amount);
 	sl_buf_add_bytes(to, name);
 }
 

@@ -37,10 +37,8 @@ int64_t sl_memo_put(struct sl_writes *w, struct sl_bytes prefix, const struct sl
 	int64_t bytes;
 
 	sl_buf_add_byte(&value, VERSION);
-	for (size_t i = 0; i < 6; i++) {
-		sl_put_le64(number, (uint64_t)head[i]);
-		sl_buf_add(&value, number, 8);
-	}
+	for (size_t i = 0; i < 6; i++)
+		sl_buf_add_le64(&value, (uint64_t)head[i]);
 	sl_buf_add_bytes(&value, a->body);
 	sl_memo_key(&row, prefix, 'a', key);
 	bytes = (int64_t)(2 * row.size + value.size + 16);

@@ -171,22 +171,6 @@ void sl_parking_give_up(struct sl_parking *p, struct sl_parked *q, int status, c
 
 /* -- Rows --------------------------------------------------------------------------------- */
 
-static void put64(struct sl_buf *to, uint64_t n)
-{
-	uint8_t b[8];
-
-	sl_put_le64(b, n);
-	sl_buf_add(to, b, 8);
-}
-
-static void put32(struct sl_buf *to, uint32_t n)
-{
-	uint8_t b[4];
-
-	sl_put_le32(b, n);
-	sl_buf_add(to, b, 4);
-}
-
 static void put_text(struct sl_buf *to, const char *text)
 {
 	sl_buf_add(to, text, strlen(text) + 1);
@@ -205,12 +189,12 @@ void sl_parked_rewrite(const struct sl_parking *p, const struct sl_parked *q, st
 
 	sl_memo_key(&key, sl_buf_bytes(&p->prefix), 'p', &q->key);
 	sl_buf_add_byte(&value, (uint8_t)q->state);
-	put32(&value, q->tries);
-	put64(&value, q->batch);
-	put64(&value, (uint64_t)q->held);
-	put64(&value, (uint64_t)q->since_ms);
-	put64(&value, (uint64_t)q->bytes);
-	put32(&value, (uint32_t)q->status);
+	sl_buf_add_le32(&value, q->tries);
+	sl_buf_add_le64(&value, q->batch);
+	sl_buf_add_le64(&value, (uint64_t)q->held);
+	sl_buf_add_le64(&value, (uint64_t)q->since_ms);
+	sl_buf_add_le64(&value, (uint64_t)q->bytes);
+	sl_buf_add_le32(&value, (uint32_t)q->status);
 	put_lane(p, q->lane, &value);
 	put_text(&value, q->why ? q->why : "");
 	sl_writes_put(w, sl_buf_bytes(&key), sl_buf_bytes(&value));
@@ -270,9 +254,9 @@ void sl_batch_row_write(const struct sl_parking *p, const struct sl_batch_row *b
 
 	batch_key(p, b->number, &key);
 	sl_buf_add_byte(&value, (uint8_t)b->state);
-	put64(&value, (uint64_t)b->since_ms);
-	put64(&value, (uint64_t)b->questions);
-	put64(&value, (uint64_t)b->bytes);
+	sl_buf_add_le64(&value, (uint64_t)b->since_ms);
+	sl_buf_add_le64(&value, (uint64_t)b->questions);
+	sl_buf_add_le64(&value, (uint64_t)b->bytes);
 	put_lane(p, b->lane, &value);
 	put_text(&value, b->ours);
 	put_text(&value, b->file);

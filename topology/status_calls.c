@@ -53,7 +53,7 @@ static void add_purses(struct sums *to, struct sl_purse *purses)
 	}
 }
 
-/* The units of a step, or of all (NULL); `is_here`, if not NULL: whether there is one, by partition. */
+/* The units of a step; `is_here`, if not NULL: whether there is one, by partition. */
 static void add_here(struct sl_runtime *rt, const struct sl_step *step, struct sums *to, bool *is_here)
 {
 	struct sl_purse *purses = sl_calloc(to->count, sizeof *purses);
@@ -63,7 +63,7 @@ static void add_here(struct sl_runtime *rt, const struct sl_step *step, struct s
 		const struct sl_unit *u = rt->units[i];
 		struct sl_calls_stats stats;
 
-		if (step && u->tasks[0].step != step)
+		if (u->tasks[0].step != step)
 			continue;
 		sl_calls_stats(u->calls, &stats, purses);
 		add_stats(&to->stats, &stats);

@@ -130,11 +130,8 @@ static void count(struct sl_task *t, const char *port, struct sl_bytes reason, s
 
 static void output(struct sl_unit *u, int topic, int32_t partition, const struct sl_record *r)
 {
-	uint8_t where[8];
-
-	sl_put_le32(where, (uint32_t)topic);
-	sl_put_le32(where + 4, (uint32_t)partition);
-	sl_buf_add(&u->outputs, where, sizeof where);
+	sl_buf_add_le32(&u->outputs, (uint32_t)topic);
+	sl_buf_add_le32(&u->outputs, (uint32_t)partition);
 	sl_frames_add(&u->outputs, r);
 }
 

@@ -80,6 +80,18 @@ void sl_buf_add_bytes(struct sl_buf *b, struct sl_bytes bytes)
 	sl_buf_add(b, bytes.data, bytes.size);
 }
 
+void sl_buf_add_le32(struct sl_buf *b, uint32_t n)
+{
+	sl_put_le32(sl_buf_reserve(b, sizeof n), n);
+	b->size += sizeof n;
+}
+
+void sl_buf_add_le64(struct sl_buf *b, uint64_t n)
+{
+	sl_put_le64(sl_buf_reserve(b, sizeof n), n);
+	b->size += sizeof n;
+}
+
 void sl_buf_add_byte(struct sl_buf *b, uint8_t byte)
 {
 	*sl_buf_reserve(b, 1) = byte;

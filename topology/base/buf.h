@@ -17,6 +17,8 @@ uint8_t *sl_buf_reserve(struct sl_buf *b, size_t more);
 void sl_buf_add(struct sl_buf *b, const void *data, size_t size);
 void sl_buf_add_bytes(struct sl_buf *b, struct sl_bytes bytes);
 void sl_buf_add_byte(struct sl_buf *b, uint8_t byte);
+void sl_buf_add_le32(struct sl_buf *b, uint32_t n);
+void sl_buf_add_le64(struct sl_buf *b, uint64_t n);
 void sl_buf_print(struct sl_buf *b, const char *fmt, ...) SL_PRINTF(2, 3);
 /* A NUL after the last byte (not counted in size); the text, never NULL. */
 const char *sl_buf_text(struct sl_buf *b);

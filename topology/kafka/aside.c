@@ -20,11 +20,9 @@ static void frames_of(const struct sl_append *append, const struct sl_topology *
 {
 	for (size_t i = 0; append && i < append->count; i++) {
 		const struct sl_record *r = &append->records[i];
-		uint8_t where[8];
 
-		sl_put_le32(where, (uint32_t)append->topic);
-		sl_put_le32(where + 4, (uint32_t)sl_partition_of(r->key, t->topics[append->topic].partitions));
-		sl_buf_add(frames, where, sizeof where);
+		sl_buf_add_le32(frames, (uint32_t)append->topic);
+		sl_buf_add_le32(frames, (uint32_t)sl_partition_of(r->key, t->topics[append->topic].partitions));
 		sl_frames_add(frames, r);
 	}
 }
