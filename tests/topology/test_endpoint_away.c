@@ -86,8 +86,8 @@ static void test_no_replica_reached(void **state)
 
 static bool answer_first_alone(struct server *s, struct connection *c, int number)
 {
-	if (number == 0) { /* and the connection is closed */
-		reply(c, 200, "", "{}");
+	if (number == 0) { /* and the connection is closed: curl is told, or it may put the next question on it */
+		reply(c, 200, "Connection: close\r\n", "{}");
 		return false;
 	}
 	hold_here(s);
